@@ -1,0 +1,174 @@
+// Package snapshot keeps a nameserver's last good generations and its verdict
+// table on disk, so that it can start when nothing else is alive. It may
+// import the proto and regions. A file is written whole or not at all, and one
+// that is torn or altered is never loaded.
+package snapshot
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/renameio/v2"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
+)
+
+const (
+	keep       = 3
+	maxSize    = 1 << 30
+	prefix     = "generation-"
+	suffix     = ".snapshot"
+	healthFile = "health.table"
+)
+
+// A file is: magic, length of the body (8 bytes, big endian), body, SHA-256 of
+// all that comes before.
+var (
+	magicSnapshot = []byte("fairlead snapshot 1\n")
+	magicHealth   = []byte("fairlead health 1\n\x00\x00")
+)
+
+const overhead = 20 + 8 + sha256.Size
+
+// Dir is a directory of snapshots that belongs to one nameserver.
+type Dir struct{ path string }
+
+// Open makes the directory if it is not there.
+func Open(path string) (*Dir, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, fmt.Errorf("snapshot directory (--snapshot-dir): %w", err)
+	}
+	return &Dir{path: path}, nil
+}
+
+// Save writes a generation and removes all but the last three.
+func (d *Dir) Save(s *pb.Snapshot) error {
+	g := s.GetGeneration()
+	name := fmt.Sprintf("%s%020d-%020d%s", prefix, g.GetEpoch(), g.GetRevision(), suffix)
+	if err := d.write(name, magicSnapshot, s); err != nil {
+		return err
+	}
+	names, err := d.names()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, old := range names[min(keep, len(names)):] {
+		errs = append(errs, os.Remove(filepath.Join(d.path, old)))
+	}
+	return errors.Join(errs...)
+}
+
+// Load offers the snapshots, newest first, to use until it takes one. It
+// returns why each newer one was refused; no snapshot taken is no error, but
+// the zero generation.
+func (d *Dir) Load(use func(*pb.Snapshot) error) (regions.Generation, []error) {
+	names, err := d.names()
+	if err != nil {
+		return regions.Generation{}, []error{err}
+	}
+	var refused []error
+	for _, name := range names {
+		var s pb.Snapshot
+		err := d.read(name, magicSnapshot, &s)
+		if err == nil {
+			err = use(&s)
+		}
+		if err == nil {
+			return regions.Generation{Epoch: s.GetGeneration().GetEpoch(), Revision: s.GetGeneration().GetRevision()}, refused
+		}
+		refused = append(refused, fmt.Errorf("%s: %w", filepath.Join(d.path, name), err))
+	}
+	return regions.Generation{}, refused
+}
+
+// SaveHealth writes the verdict table.
+func (d *Dir) SaveHealth(t *pb.HealthTable) error { return d.write(healthFile, magicHealth, t) }
+
+// LoadHealth reads the verdict table; without one it is empty.
+func (d *Dir) LoadHealth() (*pb.HealthTable, error) {
+	var t pb.HealthTable
+	err := d.read(healthFile, magicHealth, &t)
+	if errors.Is(err, os.ErrNotExist) {
+		return &pb.HealthTable{}, nil
+	}
+	if err != nil {
+		return &pb.HealthTable{}, fmt.Errorf("%s: %w", filepath.Join(d.path, healthFile), err)
+	}
+	return &t, nil
+}
+
+// names lists the snapshots, newest first.
+func (d *Dir) names() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) && strings.HasSuffix(e.Name(), suffix) {
+			names = append(names, e.Name())
+		}
+	}
+	slices.Sort(names)
+	slices.Reverse(names)
+	return names, nil
+}
+
+func (d *Dir) write(name string, magic []byte, m proto.Message) error {
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if len(body)+overhead > maxSize {
+		return fmt.Errorf("%s: %d bytes, at most %d", name, len(body), maxSize-overhead)
+	}
+	data := make([]byte, 0, len(body)+overhead)
+	data = append(data, magic...)
+	data = binary.BigEndian.AppendUint64(data, uint64(len(body)))
+	data = append(data, body...)
+	sum := sha256.Sum256(data)
+	data = append(data, sum[:]...)
+	if err := renameio.WriteFile(filepath.Join(d.path, name), data, 0o600, renameio.WithTempDir(d.path)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+func (d *Dir) read(name string, magic []byte, m proto.Message) error {
+	path := filepath.Join(d.path, name)
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxSize {
+		return fmt.Errorf("%d bytes, at most %d", info.Size(), maxSize)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if len(data) < overhead {
+		return fmt.Errorf("torn: %d bytes, a file has at least %d", len(data), overhead)
+	}
+	if !bytes.HasPrefix(data, magic) {
+		return fmt.Errorf("not a file of this kind: it begins with %q", data[:len(magic)])
+	}
+	body := data[len(magic)+8 : len(data)-sha256.Size]
+	if n := binary.BigEndian.Uint64(data[len(magic):]); n != uint64(len(body)) {
+		return fmt.Errorf("torn: a body of %d bytes, the header says %d", len(body), n)
+	}
+	if sha256.Sum256(data[:len(data)-sha256.Size]) != [sha256.Size]byte(data[len(data)-sha256.Size:]) {
+		return errors.New("altered: the checksum does not match")
+	}
+	return proto.Unmarshal(body, m)
+}

@@ -1,0 +1,16 @@
+// Package config turns text into resources and back, fills in their defaults,
+// validates and compares whole sets of them, and splits a set into
+// content-addressed objects.
+//
+// It is pure: no network, no clock, no logging. It imports the standard
+// library, the generated proto package, protobuf, YAML nodes, IDNA tables and
+// the regions packages. Its data come from files that the operator's tool
+// read, from API requests, and from the store's objects.
+//
+// The way of a change:
+//
+//	Load → (API) → Merge → BumpSerials → Validate → Split → head swap
+//
+// and of a reader: Join. Errors about resources are FieldErrors, all of them
+// at once; Locate gives those of the API their file and line again.
+package config

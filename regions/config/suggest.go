@@ -1,0 +1,76 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+)
+
+// didYouMean is the tail of an error about a word that is none of the right
+// ones: the nearest of them, else all when they are few.
+func didYouMean(word string, right []string) string {
+	if near := nearest(word, right); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	switch {
+	case len(right) == 0:
+		return " (there is none)"
+	case len(right) <= 8:
+		return ": want one of " + strings.Join(right, ", ")
+	default:
+		return ""
+	}
+}
+
+// nearest returns the word among right that was probably meant, or "".
+func nearest(word string, right []string) string {
+	fold := foldWord(word)
+	if fold == "" || len(word) > 255 {
+		return ""
+	}
+	// A third of the word may be wrong, one letter in any case.
+	best, limit := "", max(1, len(fold)/3)
+	for _, r := range right {
+		f := foldWord(r)
+		if abs(len(f)-len(fold)) > limit {
+			continue
+		}
+		if d := distance(fold, f); d <= limit {
+			best, limit = r, d-1
+			if d == 0 {
+				break
+			}
+		}
+	}
+	return best
+}
+
+// distance is the number of inserted, deleted, replaced or swapped bytes
+// between a and b (optimal string alignment).
+func distance(a, b string) int {
+	prev2, prev, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range prev {
+		prev[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(prev[j]+1, row[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], prev2[j-2]+1)
+			}
+		}
+		prev2, prev, row = prev, row, prev2
+	}
+	return prev[len(b)]
+}
+
+func abs(n int) int {
+	if n < 0 {
+		return -n
+	}
+	return n
+}

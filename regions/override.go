@@ -1,0 +1,65 @@
+package regions
+
+import "time"
+
+// Action is what an override does to the endpoints in its scope.
+type Action uint8
+
+// The actions, in ascending precedence.
+const (
+	ForceUp Action = iota
+	Drain
+	ForceDown
+)
+
+func (a Action) String() string { return [...]string{"force-up", "drain", "force-down"}[a] }
+
+// Scope selects the endpoints that match every field that is set. An empty
+// scope holds nothing.
+type Scope struct {
+	Region           string
+	AvailabilityZone string
+	Service          string
+	Endpoint         string
+}
+
+// Holds tells whether an endpoint, given by the names around it, is in the scope.
+func (s Scope) Holds(service, endpoint, region, availabilityZone string) bool {
+	return s != Scope{} &&
+		(s.Region == "" || s.Region == region) &&
+		(s.AvailabilityZone == "" || s.AvailabilityZone == availabilityZone) &&
+		(s.Service == "" || s.Service == service) &&
+		(s.Endpoint == "" || s.Endpoint == endpoint)
+}
+
+// String prints the scope as a person would say it.
+func (s Scope) String() string {
+	out := ""
+	add := func(kind, name string) {
+		if name == "" {
+			return
+		}
+		if out != "" {
+			out += ", "
+		}
+		out += kind + " " + name
+	}
+	add("region", s.Region)
+	add("availability zone", s.AvailabilityZone)
+	add("service", s.Service)
+	add("endpoint", s.Endpoint)
+	return out
+}
+
+// Override is operator intent. It never erases the verdict underneath, and
+// it holds for as long as it is in the plan: a controller's write removes it
+// when it expires, so that a nameserver without control plane keeps it.
+type Override struct {
+	ID      string
+	Action  Action
+	Scope   Scope
+	Author  string
+	Reason  string
+	Created time.Time
+	Expires time.Time // zero: never
+}

@@ -1,0 +1,42 @@
+// Package steer chooses the endpoints that answer a client: the ladder of
+// regions over effective state and the client's ranking. It is pure; it may
+// import regions and regions/geo. The nameserver answers with it and the
+// controller explains with it, so an explanation cannot differ from an answer.
+package steer
+
+// Rung is the step of a service's ladder that an answer stands on. The first
+// rung on which any endpoint stands is taken:
+//
+//	in-service         endpoints that serve, in regions of which the stated
+//	                   share of undrained endpoints is healthy
+//	healthy-anywhere   endpoints that serve, in any region
+//	drained            endpoints that are drained but healthy
+//	all-down           the service's all-down policy, over endpoints that are
+//	                   not forced down:
+//	  serve-all          undrained ones as if healthy, else drained ones
+//	  serve-fallback     the fallback; without one of the family as serve-all
+//	  keep-last          the ones that went down last
+//	none               nothing is left: the service has no endpoint of the
+//	                   family, or every one is forced down
+//
+// Within a rung the client gets the first region of its ranking that has an
+// endpoint on it.
+type Rung uint8
+
+// The rungs.
+const (
+	InService Rung = iota
+	HealthyAnywhere
+	DrainedHealthy
+	AllDownServeAll
+	AllDownFallback
+	AllDownKeepLast
+	None
+)
+
+func (r Rung) String() string {
+	return [...]string{
+		"in-service", "healthy-anywhere", "drained", "all-down: serve-all",
+		"all-down: serve-fallback", "all-down: keep-last", "none",
+	}[r]
+}
