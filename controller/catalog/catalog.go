@@ -62,7 +62,8 @@ func (c *Catalog) Read(ctx context.Context) (*Version, error) {
 // smaller configuration.
 func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 	if h.Revision == 0 {
-		return &Version{Tree: &plan.Tree{Set: config.NewSet()}}, nil
+		empty, err := config.NewSet(nil)
+		return &Version{Tree: &plan.Tree{Set: empty}}, err
 	}
 	gen := regions.Generation{Epoch: h.GetEpoch(), Revision: h.Revision}
 	known := c.known()

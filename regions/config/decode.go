@@ -27,8 +27,6 @@ func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	})
 }
 
-var documentFields = []string{"apiVersion", "kind", "metadata", "spec", "status"}
-
 // document decodes one document; nil when not even its kind is known.
 func (d *decoder) document(n *yaml.Node) *pb.Resource {
 	if n.Kind != yaml.MappingNode {
@@ -56,7 +54,7 @@ func (d *decoder) document(n *yaml.Node) *pb.Resource {
 	}
 	switch {
 	case kindNode == nil:
-		d.fail(n, "kind", "required%s", didYouMean("", Kinds()))
+		d.fail(n, "kind", "required%s", wantOneOf("", Kinds()))
 		return nil
 	case field == nil:
 		d.fail(kindNode, "kind", "%s", unknownKind(kindNode))
@@ -73,7 +71,8 @@ func (d *decoder) document(n *yaml.Node) *pb.Resource {
 		fd := m.Descriptor().Fields().ByJSONName(key.Value)
 		switch {
 		case fd == nil:
-			d.fail(key, path, "unknown field%s", didYouMean(key.Value, documentFields))
+			words := append([]string{"apiVersion", "kind"}, fieldWords(m.Descriptor())...)
+			d.fail(key, path, "unknown field%s", wantOneOf(key.Value, words))
 		case !isOutputOnly(fd):
 			d.field(m, fd, value, path)
 		}
@@ -104,7 +103,7 @@ func unknownKind(n *yaml.Node) string {
 	case "override", "overrides", "drain":
 		return "overrides are never in files; use `fairlead region drain REGION` or `fairlead endpoint drain SERVICE/ENDPOINT`"
 	}
-	return fmt.Sprintf("unknown kind %q%s", n.Value, didYouMean(n.Value, Kinds()))
+	return fmt.Sprintf("unknown kind %q%s", n.Value, wantOneOf(n.Value, Kinds()))
 }
 
 // child is the value of a key of a mapping, or nil.
@@ -176,11 +175,15 @@ func unknownField(name string, md protoreflect.MessageDescriptor) string {
 	case "drain", "drained", "override", "overrides", "forceup", "forcedown", "disabled", "enabled":
 		return "unknown field; overrides are never in files: use `fairlead region drain REGION` or `fairlead endpoint drain SERVICE/ENDPOINT`"
 	}
-	return "unknown field" + didYouMean(name, fieldWords(md))
+	return "unknown field" + wantOneOf(name, fieldWords(md))
 }
 
 // field decodes the value of one field, whatever its shape.
 func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor, n *yaml.Node, path string) {
+	if fd.Message() != nil && !fd.IsMap() && !fd.IsList() && isNull(n) {
+		d.fail(n, path, "has no value; write {} for the defaults, or remove the field")
+		return
+	}
 	if !d.usable(n, path) {
 		return
 	}
@@ -239,13 +242,15 @@ func (d *decoder) usable(n *yaml.Node, path string) bool {
 		d.fail(n, path, "aliases are not supported; write the value out")
 	case n.Style&yaml.TaggedStyle != 0:
 		d.fail(n, path, "tags (%s) are not supported; remove it", n.Tag)
-	case n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null":
+	case isNull(n):
 		d.fail(n, path, "has no value; write one or remove the field")
 	default:
 		return true
 	}
 	return false
 }
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
 
 // describe says what a node is, for "want …, have …".
 func describe(n *yaml.Node) string {
@@ -257,7 +262,7 @@ func describe(n *yaml.Node) string {
 	case yaml.AliasNode:
 		return "an alias"
 	}
-	if n.ShortTag() == "!!null" {
+	if isNull(n) {
 		return "nothing"
 	}
 	const most = 60

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -13,98 +14,77 @@ import (
 
 // The stated defaults.
 const (
-	DefaultZoneTTL         = time.Hour
-	DefaultNegativeTTL     = 30 * time.Second
-	DefaultMaxAnswers      = 8
-	DefaultInterval        = 10 * time.Second
-	DefaultTimeout         = 2 * time.Second
-	DefaultRise            = 2
-	DefaultFall            = 3
-	DefaultHTTPPort        = 80
-	DefaultHTTPPath        = "/"
-	DefaultServiceTTL      = 30 * time.Second
-	DefaultWeight          = 100
-	defaultMailboxLocal    = "hostmaster"
-	defaultMailboxEndsWith = "." // and the origin
+	DefaultZoneTTL     = time.Hour
+	DefaultNegativeTTL = 30 * time.Second
+	DefaultMailbox     = "hostmaster." // and the origin
+	DefaultMaxAnswers  = 8
+	DefaultInterval    = 10 * time.Second
+	DefaultTimeout     = 2 * time.Second // or the interval, if that is less
+	DefaultRise        = 2
+	DefaultFall        = 3
+	DefaultHTTPPort    = 80
+	DefaultHTTPPath    = "/"
+	DefaultServiceTTL  = 30 * time.Second
+	DefaultWeight      = 100
 )
 
 // Default brings r into canonical form, in place: it fills in the stated
 // defaults, and spells names, addresses, prefixes and codes in one way. What
 // it cannot read it leaves to Validate. It is idempotent.
 func Default(r *pb.Resource) {
+	ensureParts(r)
+	if m := Metadata(r); m != nil {
+		m.Name = canonicalName(m.Name)
+	}
 	switch k := r.GetKind().(type) {
 	case *pb.Resource_Region:
-		if k.Region == nil {
-			k.Region = &pb.Region{}
-		}
-		k.Region.Metadata = defaultMetadata(k.Region.Metadata)
-		if k.Region.Spec == nil {
-			k.Region.Spec = &pb.RegionSpec{}
-		}
 		canonicalNames(k.Region.Spec.AvailabilityZones)
 	case *pb.Resource_Agent:
-		if k.Agent == nil {
-			k.Agent = &pb.Agent{}
-		}
-		k.Agent.Metadata = defaultMetadata(k.Agent.Metadata)
-		if k.Agent.Spec == nil {
-			k.Agent.Spec = &pb.AgentSpec{}
-		}
 		k.Agent.Spec.Region = canonicalName(k.Agent.Spec.Region)
 	case *pb.Resource_Nameserver:
-		if k.Nameserver == nil {
-			k.Nameserver = &pb.Nameserver{}
-		}
-		k.Nameserver.Metadata = defaultMetadata(k.Nameserver.Metadata)
-		if k.Nameserver.Spec == nil {
-			k.Nameserver.Spec = &pb.NameserverSpec{}
-		}
 		defaultNameserver(k.Nameserver.Spec)
 	case *pb.Resource_HealthCheck:
-		if k.HealthCheck == nil {
-			k.HealthCheck = &pb.HealthCheck{}
-		}
-		k.HealthCheck.Metadata = defaultMetadata(k.HealthCheck.Metadata)
-		if k.HealthCheck.Spec == nil {
-			k.HealthCheck.Spec = &pb.HealthCheckSpec{}
-		}
 		defaultHealthCheck(k.HealthCheck.Spec)
 	case *pb.Resource_SteeringPolicy:
-		if k.SteeringPolicy == nil {
-			k.SteeringPolicy = &pb.SteeringPolicy{}
-		}
-		k.SteeringPolicy.Metadata = defaultMetadata(k.SteeringPolicy.Metadata)
-		if k.SteeringPolicy.Spec == nil {
-			k.SteeringPolicy.Spec = &pb.SteeringPolicySpec{}
-		}
 		defaultPolicy(k.SteeringPolicy.Spec)
 	case *pb.Resource_Zone:
-		if k.Zone == nil {
-			k.Zone = &pb.Zone{}
-		}
-		k.Zone.Metadata = defaultMetadata(k.Zone.Metadata)
-		if k.Zone.Spec == nil {
-			k.Zone.Spec = &pb.ZoneSpec{}
-		}
 		defaultZone(k.Zone.Metadata.Name, k.Zone.Spec)
 	case *pb.Resource_Service:
-		if k.Service == nil {
-			k.Service = &pb.Service{}
-		}
-		k.Service.Metadata = defaultMetadata(k.Service.Metadata)
-		if k.Service.Spec == nil {
-			k.Service.Spec = &pb.ServiceSpec{}
-		}
 		defaultService(k.Service.Spec)
 	}
 }
 
-func defaultMetadata(m *pb.Metadata) *pb.Metadata {
-	if m == nil {
-		m = &pb.Metadata{}
+// ensureParts gives r the metadata and spec that it may lack.
+func ensureParts(r *pb.Resource) {
+	i := resourceKind(r)
+	if i < 0 || Metadata(r) != nil && hasSpec(r) {
+		return
 	}
-	m.Name = canonicalName(m.Name)
-	return m
+	m := r.ProtoReflect().Mutable(resourceField(kinds[i].name)).Message()
+	for _, part := range []protoreflect.Name{"metadata", "spec"} {
+		m.Mutable(m.Descriptor().Fields().ByName(part))
+	}
+}
+
+func hasSpec(r *pb.Resource) bool {
+	switch k := r.GetKind().(type) {
+	case *pb.Resource_Region:
+		return k.Region.GetSpec() != nil
+	case *pb.Resource_Agent:
+		return k.Agent.GetSpec() != nil
+	case *pb.Resource_Nameserver:
+		return k.Nameserver.GetSpec() != nil
+	case *pb.Resource_HealthCheck:
+		return k.HealthCheck.GetSpec() != nil
+	case *pb.Resource_SteeringPolicy:
+		return k.SteeringPolicy.GetSpec() != nil
+	case *pb.Resource_Zone:
+		return k.Zone.GetSpec() != nil
+	case *pb.Resource_Service:
+		return k.Service.GetSpec() != nil
+	default:
+		return false
+	}
 }
 
 func canonicalNames(names []string) {
@@ -138,8 +118,8 @@ func defaultNameserver(s *pb.NameserverSpec) {
 
 func defaultHealthCheck(s *pb.HealthCheckSpec) {
 	orDuration(&s.Interval, DefaultInterval)
-	// A check more frequent than the default timeout may take its interval.
-	orDuration(&s.Timeout, DefaultTimeout)
+	// A check more frequent than the default timeout takes its interval.
+	orDuration(&s.Timeout, min(DefaultTimeout, max(s.Interval.AsDuration(), 0)))
 	orNumber(&s.Rise, DefaultRise)
 	orNumber(&s.Fall, DefaultFall)
 	switch p := s.Probe.(type) {
@@ -195,7 +175,7 @@ func defaultPolicy(s *pb.SteeringPolicySpec) {
 func defaultZone(origin string, s *pb.ZoneSpec) {
 	canonicalNames(s.Nameservers)
 	if s.Mailbox = canonicalName(s.Mailbox); s.Mailbox == "" && origin != "" {
-		s.Mailbox = defaultMailboxLocal + defaultMailboxEndsWith + origin
+		s.Mailbox = DefaultMailbox + origin
 	}
 	orDuration(&s.Ttl, DefaultZoneTTL)
 	orDuration(&s.NegativeTtl, DefaultNegativeTTL)

@@ -21,7 +21,7 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
-// MarshalOptions say what Marshal and MarshalJSON write.
+// MarshalOptions say what YAML and JSON write.
 type MarshalOptions struct {
 	// OmitOutputOnly leaves out etag and status, which the controllers keep:
 	// what remains is what a user states, good for files under version control.
@@ -30,9 +30,9 @@ type MarshalOptions struct {
 
 var errUnknownKind = errors.New("the resource is of a kind that this version does not know")
 
-// Marshal writes resources as a file that Parse reads: one document each,
+// YAML writes resources as a file that Parse reads: one document each,
 // fields in the order of the proto.
-func (o MarshalOptions) Marshal(resources []*pb.Resource) ([]byte, error) {
+func (o MarshalOptions) YAML(resources []*pb.Resource) ([]byte, error) {
 	var out bytes.Buffer
 	for i, r := range resources {
 		n, err := o.resourceNode(r)
@@ -51,8 +51,8 @@ func (o MarshalOptions) Marshal(resources []*pb.Resource) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Marshal is MarshalOptions{}.Marshal.
-func Marshal(resources []*pb.Resource) ([]byte, error) { return MarshalOptions{}.Marshal(resources) }
+// Marshal is MarshalOptions{}.YAML: everything, as stored.
+func Marshal(resources []*pb.Resource) ([]byte, error) { return MarshalOptions{}.YAML(resources) }
 
 // resourceNode is a resource as in files.
 func (o MarshalOptions) resourceNode(r *pb.Resource) (*yaml.Node, error) {

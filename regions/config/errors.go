@@ -32,7 +32,7 @@ func (e FieldError) Error() string {
 	if e.Kind != "" {
 		subject = append(subject, Plural(e.Kind))
 	}
-	if e.Name != "" {
+	if e.Kind != "" && e.Name != "" {
 		subject = append(subject, fmt.Sprintf("%q", e.Name))
 	}
 	if e.Path != "" {

@@ -11,9 +11,9 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
-// MarshalJSON writes resources as a JSON list in the spelling of files; Parse
+// JSON writes resources as a JSON list in the spelling of files; Parse
 // reads that too.
-func (o MarshalOptions) MarshalJSON(resources []*pb.Resource) ([]byte, error) {
+func (o MarshalOptions) JSON(resources []*pb.Resource) ([]byte, error) {
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, r := range resources {
 		n, err := o.resourceNode(r)

@@ -71,7 +71,7 @@ func ParseKind(typed string) (string, error) {
 		}
 		words = append(words, k.plural)
 	}
-	return "", fmt.Errorf("no kind %q%s", typed, didYouMean(typed, words))
+	return "", fmt.Errorf("no kind %q%s", typed, wantOneOf(typed, words))
 }
 
 // foldWord makes spellings of one word equal: healthCheck, health-check.

@@ -12,7 +12,8 @@ import (
 
 // Locate gives the FieldErrors in err the file and line of the resource in
 // docs that they are about. What is not about a resource in docs stays as it
-// is, and so does an error of another type.
+// is, at the end, and so does an error of another type. They are sorted by
+// place.
 func Locate(err error, docs []Document) error {
 	var errs Errors
 	if !errors.As(err, &errs) {
@@ -22,7 +23,11 @@ func Locate(err error, docs []Document) error {
 		}
 		errs = Errors{one}
 	}
-	return locate(errs, docs)
+	sources := make([]Source, len(docs), len(docs)+1)
+	for i, doc := range docs {
+		sources[i].File = doc.File
+	}
+	return sortBySource(locate(errs, docs), sources)
 }
 
 func locate(errs Errors, docs []Document) Errors {
@@ -141,7 +146,7 @@ func steps(path string) []string {
 
 // sortBySource orders errors by file, as the files were given, and line.
 func sortBySource(errs Errors, sources []Source) Errors {
-	order := make(map[string]int, len(sources))
+	order := map[string]int{"": len(sources)}
 	for i, s := range sources {
 		if _, ok := order[s.File]; !ok {
 			order[s.File] = i

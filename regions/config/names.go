@@ -66,7 +66,7 @@ func checkDomain(s string) string {
 		case len(label) > 63:
 			return fmt.Sprintf("%q has a label of %d characters; the limit is 63", s, len(label))
 		case strings.Contains(label, "*"):
-			return fmt.Sprintf("%q holds an asterisk; only a service may be a wildcard, and only with * as the whole first label", s)
+			return fmt.Sprintf("%q holds an asterisk; only the name of a service may be a wildcard", s)
 		}
 		if msg := checkCharacters(s, label, true); msg != "" {
 			return msg
@@ -78,13 +78,15 @@ func checkDomain(s string) string {
 // checkOwner is checkDomain for the owner name of a service, which may be a
 // wildcard (RFC 4592).
 func checkOwner(s string) string {
-	if rest, ok := strings.CutPrefix(s, "*."); ok {
-		if len(s)+2 > 255 {
-			return checkDomain(s)
-		}
+	rest, wildcard := strings.CutPrefix(s, "*.")
+	switch {
+	case strings.Contains(rest, "*"):
+		return fmt.Sprintf("%q holds an asterisk that is not the whole first label, as in *.example.test", s)
+	case wildcard && len(s)+2 <= 255:
 		return checkDomain(rest)
+	default:
+		return checkDomain(s)
 	}
-	return checkDomain(s)
 }
 
 // checkMailbox is checkDomain for an SOA mailbox, whose first label may hold

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -68,17 +69,21 @@ func ParseAll(sources ...Source) ([]Document, error) {
 			docs = append(docs, doc)
 		}
 	}
-	return docs, errs.err()
+	return docs, sortBySource(errs, sources).err()
 }
 
-// Load is ParseAll, Default, and the checks that need no other resource. The
-// mistakes of both kinds come together, with their file and line.
+// Load is ParseAll and Default. If files have mistakes, those of their
+// contents come with them, as far as they show without the other resources;
+// if not, it leaves them to Validate, so that all come at once.
 func Load(sources ...Source) ([]Document, error) {
 	docs, err := ParseAll(sources...)
 	var errs Errors
 	errors.As(err, &errs)
 	for i := range docs {
 		Default(docs[i].Resource)
+		if len(errs) == 0 {
+			continue
+		}
 		if bad := ValidateResource(docs[i].Resource); len(bad) > 0 {
 			errs = append(errs, locate(bad, docs[i:i+1])...)
 		}
@@ -200,13 +205,19 @@ func (t *text) syntaxError(file string, err error) FieldError {
 	if m == nil {
 		return e
 	}
-	if line, err := strconv.Atoi(m[1]); err == nil {
+	if line, convErr := strconv.Atoi(m[1]); convErr == nil {
 		// The library counts from 0 in what its parser says, from 1 in what
 		// its scanner says.
-		if strings.HasPrefix(m[2], "did not find expected") {
+		parser := strings.HasPrefix(m[2], "did not find expected")
+		if parser {
 			line++
 		}
 		e.Line = t.line + max(line, 1) - 1
+		if parser {
+			// And it says where the list or map begins that something is wrong
+			// in; the first line that makes it wrong is of more use.
+			e.Line = max(e.Line, t.line+t.firstWrong(m[2])-1)
+		}
 	}
 	hint := ""
 	switch {
@@ -216,9 +227,31 @@ func (t *text) syntaxError(file string, err error) FieldError {
 		hint = " (is the line indented too far, or does a text with a colon need quotes?)"
 	case strings.Contains(m[2], "did not find expected key"), strings.Contains(m[2], "could not find expected ':'"):
 		hint = " (near this line: check the indentation, quotes and colons)"
+	case strings.Contains(m[2], "unexpected end of stream"):
+		hint = " (is a quote not closed?)"
 	case strings.HasPrefix(m[2], "unknown anchor"):
 		hint = ": aliases are not supported; write the value out"
 	}
 	e.Message = "is not YAML: " + m[2] + hint
 	return e
+}
+
+// firstWrong is the number of lines, from 1, of the shortest beginning of the
+// text that fails as all of it does.
+func (t *text) firstWrong(message string) int {
+	var ends []int
+	for i, c := range t.data {
+		if c == '\n' || i == len(t.data)-1 {
+			ends = append(ends, i+1)
+		}
+	}
+	return 1 + sort.Search(len(ends)-1, func(i int) bool {
+		dec := yaml.NewDecoder(bytes.NewReader(t.data[:ends[i]]))
+		for {
+			var n yaml.Node
+			if err := dec.Decode(&n); err != nil {
+				return strings.HasSuffix(err.Error(), message)
+			}
+		}
+	})
 }

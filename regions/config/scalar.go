@@ -39,12 +39,12 @@ func (d *decoder) scalar(fd protoreflect.FieldDescriptor, n *yaml.Node, path str
 		if vd := enumByWord(fd.Enum(), n.Value); vd != nil {
 			return protoreflect.ValueOfEnum(vd.Number()), true
 		}
-		d.fail(n, path, "unknown value %s%s", describe(n), didYouMean(n.Value, enumWords(fd.Enum())))
+		d.fail(n, path, "unknown value %s%s", describe(n), wantOneOf(n.Value, enumWords(fd.Enum())))
 		return v, false
 	case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
 		if !quoted && wholeNumber.MatchString(n.Value) {
 			if v, ok = integer(fd.Kind(), n.Value); !ok {
-				d.fail(n, path, "%s is out of range: want %s", n.Value, wanted(fd))
+				d.fail(n, path, "%s is out of range: want %s", n.Value, ranges[fd.Kind()])
 			}
 			return v, ok
 		}
@@ -92,6 +92,14 @@ func integer(kind protoreflect.Kind, s string) (protoreflect.Value, bool) {
 	}
 }
 
+// ranges are what the integer types hold.
+var ranges = map[protoreflect.Kind]string{
+	protoreflect.Int32Kind:  "-2147483648 to 2147483647",
+	protoreflect.Int64Kind:  "-9223372036854775808 to 9223372036854775807",
+	protoreflect.Uint32Kind: "0 to 4294967295",
+	protoreflect.Uint64Kind: "0 to 18446744073709551615",
+}
+
 // wanted describes the values of a scalar field.
 func wanted(fd protoreflect.FieldDescriptor) string {
 	switch fd.Kind() {
@@ -101,14 +109,8 @@ func wanted(fd protoreflect.FieldDescriptor) string {
 		return "true or false"
 	case protoreflect.EnumKind:
 		return "one of " + strings.Join(enumWords(fd.Enum()), ", ")
-	case protoreflect.Int32Kind:
-		return "a whole number, as -5"
-	case protoreflect.Int64Kind:
-		return "a whole number"
-	case protoreflect.Uint32Kind:
-		return "a whole number, 0 to 4294967295"
-	case protoreflect.Uint64Kind:
-		return "a whole number, 0 to 18446744073709551615"
+	case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
+		return "a whole number, as 80"
 	case protoreflect.DoubleKind:
 		return "a number, as 50.1"
 	case protoreflect.MessageKind:
@@ -137,8 +139,11 @@ func parseDuration(s string) (time.Duration, error) {
 }
 
 // formatDuration is the shortest text that parseDuration reads as d: 1h, not
-// 1h0m0s.
+// 1h0m0s; more than a week is in seconds, as TTLs are written.
 func formatDuration(d time.Duration) string {
+	if abs(d) > 7*24*time.Hour && d%time.Second == 0 {
+		return fmt.Sprintf("%ds", d/time.Second)
+	}
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

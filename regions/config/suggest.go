@@ -3,22 +3,31 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
-// didYouMean is the tail of an error about a word that is none of the right
-// ones: the nearest of them, else all when they are few.
-func didYouMean(word string, right []string) string {
-	if near := nearest(word, right); near != "" {
-		return fmt.Sprintf(" (did you mean %q?)", near)
-	}
+// didYouMean is the tail of an error about a name that does not exist: the
+// nearest one that does, else all when they are few.
+func didYouMean(name string, right []string) string {
 	switch {
 	case len(right) == 0:
 		return " (there is none)"
 	case len(right) <= 8:
-		return ": want one of " + strings.Join(right, ", ")
-	default:
-		return ""
+		return wantOneOf(name, right)
 	}
+	if near := nearest(name, right); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return ""
+}
+
+// wantOneOf is the tail of an error about a word that is none of the right
+// ones: the nearest of them, else all.
+func wantOneOf(word string, right []string) string {
+	if near := nearest(word, right); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return ": want one of " + strings.Join(right, ", ")
 }
 
 // nearest returns the word among right that was probably meant, or "".
@@ -27,8 +36,8 @@ func nearest(word string, right []string) string {
 	if fold == "" || len(word) > 255 {
 		return ""
 	}
-	// A third of the word may be wrong, one letter in any case.
-	best, limit := "", max(1, len(fold)/3)
+	// A third of the word may be wrong.
+	best, limit := "", len(fold)/3
 	for _, r := range right {
 		f := foldWord(r)
 		if abs(len(f)-len(fold)) > limit {
@@ -68,7 +77,7 @@ func distance(a, b string) int {
 	return prev[len(b)]
 }
 
-func abs(n int) int {
+func abs[T int | time.Duration](n T) T {
 	if n < 0 {
 		return -n
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
@@ -19,7 +20,8 @@ const typeCountry = "Fairlead-Country"
 type Database struct {
 	v4, v6    spans      // → index in locations
 	locations []Location // 0 is the unknown one; no two are equal
-	networks  int
+	networks4 int
+	networks6 int
 	digest    string
 	typ       string
 	built     time.Time
@@ -29,8 +31,8 @@ type Database struct {
 // plain fields such as ip-location-db's and IPinfo's, or our own. The whole file is verified and
 // walked; a damaged file, or one that locates no network, is an error that says what is wrong with it.
 //
-// The time taken is linear in the size of the file: about 0.2 s for a million networks. The Database
-// does not refer to data.
+// The time taken is linear in the size of the file: about 0.1 s for a million networks of a country
+// database, 0.5 s for a million of a city database. The Database does not refer to data.
 func Load(data []byte) (*Database, error) {
 	if len(data) == 0 {
 		return nil, errors.New("geo: the file is empty")
@@ -65,17 +67,18 @@ func (d *Database) fill(data []byte, reader *maxminddb.Reader) error {
 	if err := t.walk4(in.into(&d.v4)); err != nil {
 		return err
 	}
+	d.networks4 = t.networks
 	if err := t.walk6(in.into(&d.v6)); err != nil {
 		return err
 	}
-	d.networks = t.networks
+	d.networks6 = t.networks - d.networks4
 	switch {
-	case d.networks == 0:
+	case t.networks == 0:
 		return errors.New("it has no networks")
 	case len(d.locations) == 1:
 		return fmt.Errorf("none of its %d networks has a country or coordinates "+
 			"(looked for country.iso_code, continent.code, location.latitude, country_code, country, "+
-			"continent_code, latitude, lat): a country or city database is needed", d.networks)
+			"continent_code, latitude, lat): a country or city database is needed", t.networks)
 	}
 	d.v4.finish(false)
 	d.v6.finish(true)
@@ -131,6 +134,44 @@ func (in *intern) location(record uint) (uint32, error) {
 	return i, nil
 }
 
+// Join makes one database of what v4 says of IPv4 and v6 of IPv6, for data that come in two files, as
+// ip-location-db's city databases do. Neither is changed. The build time is the earlier one.
+func Join(v4, v6 *Database) *Database {
+	sum := sha256.Sum256([]byte(v4.digest + v6.digest))
+	d := &Database{
+		v4:        v4.v4,
+		v6:        v6.v6,
+		locations: slices.Clone(v4.locations),
+		networks4: v4.networks4,
+		networks6: v6.networks6,
+		digest:    hex.EncodeToString(sum[:8]),
+		typ:       v4.typ + " + " + v6.typ,
+		built:     v4.built,
+	}
+	if v6.built.Before(d.built) {
+		d.built = v6.built
+	}
+	known := make(map[Location]uint32, len(d.locations))
+	for i, loc := range d.locations {
+		known[loc] = uint32(i)
+	}
+	moved := make([]uint32, len(v6.locations))
+	for i, loc := range v6.locations {
+		to, ok := known[loc]
+		if !ok {
+			to = uint32(len(d.locations))
+			d.locations = append(d.locations, loc)
+		}
+		moved[i] = to
+	}
+	// Different locations stay different, so no runs have to be merged, and the rest of v6 is shared.
+	d.v6.value = make([]uint32, len(v6.v6.value))
+	for i, loc := range v6.v6.value {
+		d.v6.value[i] = moved[loc]
+	}
+	return d
+}
+
 // family returns the spans for an address, which must be unmapped.
 func (d *Database) family(addr netip.Addr) *spans {
 	if addr.Is4() {
@@ -153,9 +194,9 @@ func (d *Database) Lookup(addr netip.Addr) (Location, netip.Prefix) {
 }
 
 // Networks is the number of networks with data in the file.
-func (d *Database) Networks() int { return d.networks }
+func (d *Database) Networks() int { return d.networks4 + d.networks6 }
 
-// Locations is the number of different locations.
+// Locations is the number of different locations; after Join, of either database.
 func (d *Database) Locations() int { return len(d.locations) - 1 }
 
 // Ranges is the number of address ranges that remained after merging.

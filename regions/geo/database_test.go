@@ -107,3 +107,30 @@ func TestLookupAllocates(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestJoin(t *testing.T) {
+	four := fixture{Options: ofType("city ipv4"), rows: []row{
+		{"198.51.100.0/24", cityRecord()}, {"2001:db8::/32", countryRecord("OC", "AU")}, {"192.0.2.0/24", countryRecord("OC", "NZ")},
+	}}.load(t)
+	six := fixture{Options: ofType("city ipv6"), rows: []row{
+		{"2001:db8::/33", countryRecord("AS", "JP")}, {"2001:db8:8000::/33", cityRecord()}, {"198.51.100.0/24", countryRecord("EU", "DE")},
+	}}.load(t)
+	db := Join(four, six)
+	for a, country := range map[string]string{
+		"198.51.100.1": "FR", "192.0.2.1": "NZ", "192.0.3.1": "", "2001:db8::1": "JP", "2001:db8:8000::": "FR", "2001:db9::": "",
+	} {
+		if got, _ := db.Lookup(netip.MustParseAddr(a)); got.Country != country {
+			t.Errorf("%s: %+v, want %q", a, got, country)
+		}
+	}
+	if db.Networks() != 4 || db.Locations() != 5 || db.Type() != "city ipv4 + city ipv6" {
+		t.Errorf("%d networks, %d locations, type %q", db.Networks(), db.Locations(), db.Type())
+	}
+	if db.Digest() == four.Digest() || db.Digest() == Join(six, four).Digest() || db.Digest() != Join(four, six).Digest() {
+		t.Errorf("digest %s", db.Digest())
+	}
+	if got, _ := six.Lookup(netip.MustParseAddr("2001:db8::1")); got.Country != "JP" || six.Networks() != 3 {
+		t.Errorf("the joined database has changed: %+v", got)
+	}
+	use(t, db)
+}

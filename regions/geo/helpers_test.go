@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"testing"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
@@ -30,7 +29,7 @@ func threeRegions() Spec {
 	}
 }
 
-func builtin(tb testing.TB) *Database {
+func builtin(tb failer) *Database {
 	tb.Helper()
 	db, err := Builtin()
 	if err != nil {
@@ -39,7 +38,7 @@ func builtin(tb testing.TB) *Database {
 	return db
 }
 
-func compile(tb testing.TB, db *Database, spec Spec) *Table {
+func compile(tb failer, db *Database, spec Spec) *Table {
 	tb.Helper()
 	t, err := Compile(db, spec)
 	if err != nil {
@@ -78,7 +77,13 @@ type row struct {
 	record  mmdbtype.Map
 }
 
-func (f fixture) bytes(tb testing.TB) []byte {
+// failer is what helpers need of a test; rapid's T has it too.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+func (f fixture) bytes(tb failer) []byte {
 	tb.Helper()
 	f.IncludeReservedNetworks = true // documentation prefixes are reserved
 	f.BuildEpoch = 1_700_000_000
@@ -103,7 +108,7 @@ func (f fixture) bytes(tb testing.TB) []byte {
 	return b.Bytes()
 }
 
-func (f fixture) load(tb testing.TB) *Database {
+func (f fixture) load(tb failer) *Database {
 	tb.Helper()
 	db, err := Load(f.bytes(tb))
 	if err != nil {

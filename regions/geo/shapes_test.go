@@ -132,8 +132,11 @@ func againstGeoIP2(t *testing.T, data []byte, db *Database) {
 		t.Fatal(err)
 	}
 	loc, _ := db.Lookup(addr)
-	if loc.Country != city.Country.ISOCode || loc.Continent != city.Continent.Code || loc.City != city.City.Names.English {
+	if loc.Country != city.Country.ISOCode || loc.City != city.City.Names.English {
 		t.Errorf("%+v, geoip2 says %+v", loc, city)
+	}
+	if c := city.Continent.Code; c != "" && loc.Continent != c {
+		t.Errorf("%+v, geoip2 says %s", loc, c)
 	}
 	if city.Location.HasCoordinates() && !loc.Centroid && (loc.Latitude != *city.Location.Latitude || loc.Longitude != *city.Location.Longitude) {
 		t.Errorf("%+v, geoip2 says %+v", loc, city.Location)

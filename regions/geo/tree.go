@@ -100,13 +100,15 @@ func (t *tree) walk(record uint, depth int, at key, width int) error {
 		return errors.New("the search tree has more paths than a tree of its size can have")
 	}
 	switch {
+	case width == 128 && depth == 96 && at == key{}:
+		return t.emit(at, t.nodes) // walk4 has been here
 	case record > t.nodes:
 		t.networks++
 		return t.emit(at, record)
 	case record == t.nodes:
 		return t.emit(at, record)
 	case width == 128 && record == t.v4root && depth > 0:
-		return t.emit(at, t.nodes)
+		return t.emit(at, t.nodes) // an alias; as a leaf, v4root is only data that others may share
 	case depth == width:
 		return fmt.Errorf("the search tree is deeper than %d bits", width)
 	}

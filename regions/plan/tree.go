@@ -151,3 +151,6 @@ func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb
 }
 
 var deterministic = proto.MarshalOptions{Deterministic: true}
+
+// Sum names an object.
+func Sum(data []byte) Digest { return sha256.Sum256(data) }

@@ -150,12 +150,12 @@ func (b *builder) add(r *record) {
 	if h.Ttl != set.TTL {
 		b.warn(r.line, "%s %s: TTL %d differs from %d before (RFC 2181 section 5.2); the lower one is taken for all", n.Owner, dns.Type(set.Type), h.Ttl, set.TTL)
 		set.TTL = min(set.TTL, h.Ttl)
+		for _, rr := range set.RRs {
+			rr.Header().Ttl = set.TTL
+		}
 	}
-	h.Name = n.Owner
+	h.Name, h.Ttl = n.Owner, set.TTL
 	set.RRs = append(set.RRs, r.rr)
-	for _, rr := range set.RRs {
-		rr.Header().Ttl = set.TTL
-	}
 	// A compressed owner, type, class, TTL and length take 12 bytes.
 	if b.sizes[set] += 12 + r.size; b.sizes[set] > maxRRset {
 		b.fail(r.line, "%s %s: the RRset does not fit into a DNS message of %d bytes", n.Owner, dns.Type(set.Type), dns.MaxMsgSize)

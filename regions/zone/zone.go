@@ -63,6 +63,9 @@ func (n *Node) RRset(t uint16) *RRset {
 // Empty tells whether the node is an empty non-terminal.
 func (n *Node) Empty() bool { return len(n.Sets) == 0 && n.Service < 0 }
 
+// IsCut tells whether the node is a zone cut that is not hidden by another.
+func (n *Node) IsCut() bool { return n.cut == n }
+
 // Apex returns the node of the origin.
 func (z *Zone) Apex() *Node { return z.apex }
 

@@ -11,38 +11,36 @@ import (
 	"go.uber.org/zap"
 )
 
-// peerServer serves a member's peers. etcd's own would do, but closing it takes
-// a second and leaves connections behind for five more.
+// peerServer serves a member's peers. etcd's own would do, but closing it
+// takes a second and leaves connections behind for five more; and since it
+// listens before it can answer, members that start together wait for each
+// other's answers for another second or two.
 type peerServer struct {
-	listener net.Listener
-	http     *http.Server
-	done     chan struct{}
+	http *http.Server
+	done chan struct{}
 }
 
-func listenPeers(addr string) (*peerServer, error) {
+func servePeers(addr string, s *etcdserver.EtcdServer) (*peerServer, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &peerServer{
-		listener: l,
-		http:     &http.Server{ErrorLog: log.New(io.Discard, "", 0)},
-	}, nil
-}
-
-func (p *peerServer) serve(s *etcdserver.EtcdServer) {
-	p.http.Handler = etcdhttp.NewPeerHandler(zap.NewNop(), s)
-	p.done = make(chan struct{})
+	p := &peerServer{
+		http: &http.Server{
+			Handler:  etcdhttp.NewPeerHandler(zap.NewNop(), s),
+			ErrorLog: log.New(io.Discard, "", 0),
+		},
+		done: make(chan struct{}),
+	}
 	go func() {
 		defer close(p.done)
-		p.http.Serve(p.listener) // ends with close
+		p.http.Serve(l) // ends with close, and closes l
 	}()
+	return p, nil
 }
 
+// close ends all connections at once.
 func (p *peerServer) close() {
 	p.http.Close()
-	p.listener.Close()
-	if p.done != nil {
-		<-p.done
-	}
+	<-p.done
 }

@@ -89,16 +89,13 @@ func start(ctx context.Context, o Options, m member) (_ *Server, err error) {
 		grpc.ChainUnaryInterceptor(s.gate.unary),
 		grpc.ChainStreamInterceptor(s.gate.stream),
 	}
-	if m.peerAddr != "" {
-		if s.peers, err = listenPeers(m.peerAddr); err != nil {
-			return nil, err
-		}
-	}
 	if s.etcd, err = startEtcd(cfg); err != nil {
 		return nil, err
 	}
-	if s.peers != nil {
-		s.peers.serve(s.etcd.Server)
+	if m.peerAddr != "" {
+		if s.peers, err = servePeers(m.peerAddr, s.etcd.Server); err != nil {
+			return nil, err
+		}
 	}
 	s.endpoint = s.etcd.Clients[0].Addr().String()
 	select {

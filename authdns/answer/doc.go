@@ -1,0 +1,13 @@
+// Package answer makes the response to a query from one snapshot. It is the
+// reference: plain, over the DNS library's types, and complete; whatever is
+// faster must give the same bytes.
+//
+// It does no I/O and keeps no clock: equal query, source, snapshot, time and
+// random word give equal bytes. Apart from the echoed question, the bytes do
+// not depend on the case of the query name: records are written in lower case
+// and names that end as the question does are pointers into it, so they come
+// back in the asker's spelling (draft-vixie-dnsext-dns0x20).
+//
+// It imports regions, regions/zone, regions/steer and miekg/dns. Its data are
+// the Snapshot that the feed client publishes.
+package answer

@@ -1,0 +1,103 @@
+package follow
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead-dns/fairlead/authdns/snapshot"
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
+)
+
+// disk writes beside the follower's loop, so that a slow or full disk delays
+// no verdict. Only the newest of each kind waits to be written.
+type disk struct {
+	dir  *snapshot.Dir // nil: nothing is kept
+	log  *slog.Logger
+	wake chan struct{}
+
+	mu      sync.Mutex
+	pending *pb.Snapshot
+	table   *pb.HealthTable
+}
+
+func newDisk(dir *snapshot.Dir, log *slog.Logger) *disk {
+	return &disk{dir: dir, log: log, wake: make(chan struct{}, 1)}
+}
+
+// generation hands over a generation to be written.
+func (d *disk) generation(r fetched) {
+	if d.dir == nil {
+		return
+	}
+	s := &pb.Snapshot{Generation: r.update.GetGeneration(), Head: proto.CloneOf(r.update.GetHead()), SaveTime: timestamppb.Now()}
+	for _, data := range r.tree.Objects {
+		s.Objects = append(s.Objects, data)
+	}
+	d.mu.Lock()
+	d.pending = s
+	d.mu.Unlock()
+	d.poke()
+}
+
+// verdicts hands over the verdict table to be written.
+func (d *disk) verdicts(table map[string]health.Verdict, now time.Time) {
+	if d.dir == nil {
+		return
+	}
+	t := &pb.HealthTable{SaveTime: timestamppb.New(now)}
+	for id, v := range table {
+		if v.Last != regions.Unknown {
+			t.Targets = append(t.Targets, healthpb.TargetHealth(id, health.Verdict{Quorum: v.Quorum, Last: v.Last, Since: v.Since}, now))
+		}
+	}
+	d.mu.Lock()
+	d.table = t
+	d.mu.Unlock()
+	d.poke()
+}
+
+func (d *disk) poke() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run writes what is handed over; what still waits when ctx ends is written
+// before it returns.
+func (d *disk) run(ctx context.Context) {
+	for {
+		select {
+		case <-d.wake:
+			d.flush()
+		case <-ctx.Done():
+			d.flush()
+			return
+		}
+	}
+}
+
+func (d *disk) flush() {
+	d.mu.Lock()
+	s, t := d.pending, d.table
+	d.pending, d.table = nil, nil
+	d.mu.Unlock()
+	if s != nil {
+		if err := d.dir.Save(s); err != nil {
+			d.log.Error("generation not saved; a restart would serve an older one", "revision", s.GetGeneration().GetRevision(), "err", err)
+		}
+	}
+	if t != nil {
+		if err := d.dir.SaveHealth(t); err != nil {
+			d.log.Error("verdict table not saved", "err", err)
+		}
+	}
+}

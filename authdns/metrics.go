@@ -1,0 +1,74 @@
+package authdns
+
+import (
+	"time"
+
+	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/fairlead-dns/fairlead/authdns/answer"
+)
+
+// queryMetrics counts without a lock or an allocation per query: every
+// counter is looked up once, here.
+type queryMetrics struct {
+	requests  [2]map[uint16]prometheus.Counter // by transport and type
+	other     [2]prometheus.Counter
+	responses map[int]prometheus.Counter // by rcode
+	dropped   prometheus.Counter
+	truncated prometheus.Counter
+	duration  [2]prometheus.Observer
+}
+
+var countedTypes = []uint16{
+	dns.TypeA, dns.TypeAAAA, dns.TypeCNAME, dns.TypeNS, dns.TypeSOA, dns.TypeMX, dns.TypeTXT, dns.TypeSRV,
+	dns.TypeHTTPS, dns.TypeSVCB, dns.TypePTR, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCAA, dns.TypeANY,
+}
+
+func newQueryMetrics(r prometheus.Registerer) *queryMetrics {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fairlead_dns_requests_total", Help: "Queries by transport and type."}, []string{"proto", "type"})
+	responses := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fairlead_dns_responses_total", Help: "Responses by RCODE."}, []string{"rcode"})
+	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "fairlead_dns_request_duration_seconds", Help: "Time from a query's arrival to its response.",
+		Buckets: []float64{5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2},
+	}, []string{"proto"})
+	m := &queryMetrics{
+		responses: map[int]prometheus.Counter{},
+		dropped:   prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_dns_dropped_total", Help: "Messages that got no response: too short, or responses themselves."}),
+		truncated: prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_dns_truncated_total", Help: "Responses with the TC bit."}),
+	}
+	for t, proto := range []string{answer.UDP: "udp", answer.TCP: "tcp"} {
+		m.requests[t] = map[uint16]prometheus.Counter{}
+		for _, qtype := range countedTypes {
+			m.requests[t][qtype] = requests.WithLabelValues(proto, dns.TypeToString[qtype])
+		}
+		m.other[t] = requests.WithLabelValues(proto, "other")
+		m.duration[t] = duration.WithLabelValues(proto)
+	}
+	for rcode, name := range dns.RcodeToString {
+		m.responses[rcode] = responses.WithLabelValues(name)
+	}
+	if r != nil {
+		r.MustRegister(requests, responses, duration, m.dropped, m.truncated)
+	}
+	return m
+}
+
+func (m *queryMetrics) count(t answer.Transport, info *answer.Info, answered bool, took time.Duration) {
+	if c, ok := m.requests[t][info.Qtype]; ok {
+		c.Inc()
+	} else {
+		m.other[t].Inc()
+	}
+	m.duration[t].Observe(took.Seconds())
+	if !answered {
+		m.dropped.Inc()
+		return
+	}
+	if c, ok := m.responses[info.Rcode]; ok {
+		c.Inc()
+	}
+	if info.Truncated {
+		m.truncated.Inc()
+	}
+}

@@ -1,0 +1,72 @@
+package ops
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/fairlead-dns/fairlead/regions/geo"
+)
+
+// geoPoll is how often the file is looked at.
+const geoPoll = 2 * time.Second
+
+// LoadGeo loads the user's geo data, or the built-in country data when path
+// is empty.
+func LoadGeo(path string) (*geo.Database, error) {
+	if path == "" {
+		return geo.Builtin()
+	}
+	db, _, err := readGeo(path)
+	return db, err
+}
+
+func readGeo(path string) (*geo.Database, fs.FileInfo, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("--geoip: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, info, fmt.Errorf("--geoip: %w", err)
+	}
+	db, err := geo.Load(data)
+	if err != nil {
+		return nil, info, fmt.Errorf("--geoip %s: %w", path, err)
+	}
+	return db, info, nil
+}
+
+// WatchGeo hands over the data of a file whenever it changes. A file that is
+// refused, as one half written, is told of once; the data before stay.
+func WatchGeo(ctx context.Context, path string, log *slog.Logger, use func(*geo.Database)) error {
+	if path == "" {
+		<-ctx.Done()
+		return nil
+	}
+	last, _ := os.Stat(path)
+	t := time.NewTicker(geoPoll)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		info, err := os.Stat(path)
+		if err != nil || (last != nil && info.ModTime().Equal(last.ModTime()) && info.Size() == last.Size()) {
+			continue
+		}
+		last = info
+		db, _, err := readGeo(path)
+		if err != nil {
+			log.Error("new geo data refused; the old stay", "file", path, "err", err)
+			continue
+		}
+		log.Info("geo data changed", "file", path, "type", db.Type(), "networks", db.Networks())
+		use(db)
+	}
+}

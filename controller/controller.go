@@ -1,0 +1,177 @@
+// Package controller is one controller: it serves the API, keeps configuration
+// and overrides in etcd, judges health by itself, and feeds nameservers. Any
+// number of controllers work side by side; health never waits for etcd.
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	grpchealth "google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/fairlead-dns/fairlead/controller/api"
+	"github.com/fairlead-dns/fairlead/controller/catalog"
+	"github.com/fairlead-dns/fairlead/controller/feed"
+	"github.com/fairlead-dns/fairlead/controller/planner"
+	"github.com/fairlead-dns/fairlead/controller/store"
+	"github.com/fairlead-dns/fairlead/controller/verdicts"
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/geo"
+)
+
+const (
+	// maxMessage bounds a request: an apply of a large configuration.
+	maxMessage = 64 << 20
+	// stopGrace is how long calls in flight may take at the end.
+	stopGrace = 500 * time.Millisecond
+	// expireEvery is how often overrides are looked over.
+	expireEvery = time.Second
+)
+
+// Options say what a controller works with.
+type Options struct {
+	Name, Version string
+	Store         *store.Store
+	// Listener serves gRPC; Run closes it.
+	Listener net.Listener
+	// Credentials of the gRPC server; nil: plain text, for loopback only.
+	Credentials credentials.TransportCredentials
+	Geo         *geo.Database
+	Log         *slog.Logger
+	Registerer  prometheus.Registerer
+}
+
+func (o *Options) validate() error {
+	var errs []error
+	if o.Name == "" {
+		errs = append(errs, errors.New("controller: no name (--name)"))
+	}
+	if o.Store == nil || o.Listener == nil || o.Geo == nil || o.Log == nil {
+		errs = append(errs, errors.New("controller: store, listener, geo data and log are required"))
+	}
+	return errors.Join(errs...)
+}
+
+// Server is one controller.
+type Server struct {
+	opts    Options
+	planner *planner.Planner
+	judge   *verdicts.Judge
+	api     *api.Server
+	grpc    *grpc.Server
+	health  *grpchealth.Server
+}
+
+// New wires a controller; Run starts it.
+func New(o Options) (*Server, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	judge, err := verdicts.New(verdicts.Options{Name: o.Name, Log: o.Log, Registerer: o.Registerer})
+	if err != nil {
+		return nil, err
+	}
+	cat := catalog.New(o.Store, o.Log)
+	p := planner.New(planner.Options{
+		Store: o.Store, Catalog: cat, Log: o.Log, Registerer: o.Registerer,
+		OnPlan: func(c *planner.Current) { judge.SetPlan(judgedBy(c)) },
+	})
+	f := feed.New(feed.Options{Planner: p, Judge: judge, Log: o.Log})
+	s := &Server{
+		opts: o, planner: p, judge: judge, health: grpchealth.NewServer(),
+		api: api.New(api.Options{
+			Name: o.Name, Version: o.Version, Catalog: cat, Planner: p, Judge: judge, Feed: f, Geo: o.Geo, Log: o.Log,
+		}),
+	}
+	opts := []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.MaxConcurrentStreams(1000),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
+	}
+	if o.Credentials != nil {
+		opts = append(opts, grpc.Creds(o.Credentials))
+	}
+	s.grpc = grpc.NewServer(opts...)
+	s.api.Register(s.grpc)
+	pb.RegisterFeedServiceServer(s.grpc, f)
+	pb.RegisterAgentServiceServer(s.grpc, judge)
+	healthv1.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	return s, nil
+}
+
+// judgedBy is what the judge needs to know of a plan.
+func judgedBy(c *planner.Current) verdicts.Plan {
+	p := verdicts.Plan{Generation: c.Generation, Assignments: c.Plan.Compiled.Assignments}
+	for _, a := range c.Plan.Compiled.Agents {
+		p.Agents = append(p.Agents, verdicts.Agent{Name: a.Name, Region: a.Region})
+	}
+	return p
+}
+
+// SetGeo hands over new geo data, for explain.
+func (s *Server) SetGeo(db *geo.Database) { s.api.SetGeo(db) }
+
+// Ready says why the controller is not ready, or nil.
+func (s *Server) Ready() error {
+	switch {
+	case s.planner.Refusal() != "":
+		return fmt.Errorf("the head is not published: %s", s.planner.Refusal())
+	case s.planner.Current() == nil && !s.planner.StoreAvailable():
+		return errors.New("etcd does not answer")
+	case s.planner.Current() != nil && !s.judge.State().Ready:
+		return errors.New("too few agents are heard to judge health")
+	}
+	return nil
+}
+
+// Run serves until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.judge.Run(ctx) })
+	g.Go(func() error { return s.planner.Run(ctx) })
+	g.Go(func() error { return s.expire(ctx) })
+	g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
+	g.Go(func() error {
+		<-ctx.Done()
+		s.health.Shutdown()
+		t := time.AfterFunc(stopGrace, s.grpc.Stop)
+		defer t.Stop()
+		s.grpc.GracefulStop()
+		return nil
+	})
+	s.opts.Log.Info("controller started", "name", s.opts.Name, "version", s.opts.Version, "grpc", s.opts.Listener.Addr().String())
+	err := g.Wait()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// expire removes overrides whose time is over.
+func (s *Server) expire(ctx context.Context) error {
+	t := time.NewTicker(expireEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-t.C:
+			if err := s.api.ExpireOverrides(ctx, now); err != nil && ctx.Err() == nil {
+				s.opts.Log.Warn("expired overrides stay: they could not be removed", "err", err)
+			}
+		}
+	}
+}

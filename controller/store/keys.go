@@ -1,0 +1,69 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// DefaultPrefix is where the keys lie unless Options say otherwise.
+const DefaultPrefix = "/fairlead/v1/"
+
+// keys builds the keys under a prefix.
+type keys struct{ prefix string }
+
+func (k keys) head() string                { return k.prefix + "head" }
+func (k keys) object(d Digest) string      { return k.prefix + "objects/" + d.String() }
+func (k keys) request(id string) string    { return k.prefix + "requests/" + id }
+func (k keys) attempt(id attemptID) string { return k.prefix + "attempts/" + id.String() }
+func (k keys) audits() string              { return k.prefix + "audit/" }
+
+// audit returns the key of an event, made by an attempt with this id that read
+// the store at revision. Two events of one epoch are made in the order of
+// these revisions, since the later one must have read the head that the
+// earlier one wrote. etcd serves the first keys of a range cheaply but sorts
+// the whole range to serve the last ones, so the numbers count down.
+func (k keys) audit(epoch uint64, revision int64, id attemptID) string {
+	return fmt.Sprintf("%s%016x/%016x-%s", k.audits(), math.MaxUint64-epoch, math.MaxInt64-revision, id)
+}
+
+// auditEpoch reads the epoch back from an audit key.
+func (k keys) auditEpoch(key string) (uint64, error) {
+	hex, _, ok := strings.Cut(strings.TrimPrefix(key, k.audits()), "/")
+	n, err := strconv.ParseUint(hex, 16, 64)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("key %q is no audit key", key)
+	}
+	return math.MaxUint64 - n, nil
+}
+
+func validatePrefix(p string) error {
+	if len(p) < 3 || len(p) > 200 || p[0] != '/' || p[len(p)-1] != '/' || !printable(p) {
+		return fmt.Errorf("store: prefix %q: want printable ASCII between slashes, as %s", p, DefaultPrefix)
+	}
+	return nil
+}
+
+// MaxRequestIDLen is the longest request id, in bytes.
+const MaxRequestIDLen = 256
+
+func validateRequestID(id string) error {
+	if id == "" {
+		return errors.New("store: request id is empty")
+	}
+	if len(id) > MaxRequestIDLen || !printable(id) {
+		return fmt.Errorf("store: request id %q: want at most %d characters of printable ASCII", id, MaxRequestIDLen)
+	}
+	return nil
+}
+
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < 0x21 || s[i] > 0x7e {
+			return false
+		}
+	}
+	return true
+}

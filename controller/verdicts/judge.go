@@ -1,0 +1,284 @@
+package verdicts
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
+)
+
+// Each settling takes this many events at most, so that readers see a state
+// also while agents send without a break.
+const maxBatch = 256
+
+// agentsEvery is how often the list of agents is made anew for Agents.
+const agentsEvery = 250 * time.Millisecond
+
+// Judge decides verdicts. Make it with New; Run must run.
+type Judge struct {
+	pb.UnimplementedAgentServiceServer
+
+	o     Options
+	m     *metrics
+	pulse *pulse
+
+	events  chan event
+	stopped chan struct{} // closed when Run returns
+	wake    chan struct{} // something is in the inbox
+
+	// The inbox: what SetPlan and Seed leave for Run. The plan is latest-wins.
+	mu     sync.Mutex
+	plan   *Plan
+	seeds  []seedTable
+	subs   map[chan struct{}]struct{}
+	closed bool
+
+	// Written by Run, read by all.
+	state       atomic.Pointer[published]
+	agents      atomic.Pointer[[]AgentStatus]
+	assignments atomic.Pointer[pb.Assignments]
+	evidence    atomic.Int64 // when a registered agent was last heard, since pulse.start
+
+	// Owned by Run.
+	tally  *tally
+	number uint64
+}
+
+// published is a state and how many pauses it takes into account.
+type published struct {
+	State
+	pauses uint64
+}
+
+var _ pb.AgentServiceServer = (*Judge)(nil)
+
+// New makes a judge. It starts nothing.
+func New(o Options) (*Judge, error) {
+	if err := o.validate(); err != nil {
+		return nil, err
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	o.Log = o.Log.With("controller", o.Name)
+	j := &Judge{
+		o: o, m: m, pulse: newPulse(),
+		events: make(chan event, maxBatch), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
+		subs:  map[chan struct{}]struct{}{},
+		tally: newTally(&o, m),
+	}
+	j.agents.Store(&[]AgentStatus{})
+	j.publish()
+	return j, nil
+}
+
+// SetPlan gives the judge what to judge, latest-wins. A plan of an older
+// generation than the present one changes nothing.
+func (j *Judge) SetPlan(p Plan) {
+	j.mu.Lock()
+	if j.plan == nil || p.Generation.Compare(j.plan.Generation) >= 0 {
+		j.plan = &p
+	}
+	j.mu.Unlock()
+	notify(j.wake)
+}
+
+// Seed gives the judge verdicts that somebody held, and how old that table is.
+// They are adopted for targets that have no verdict of the judge's own; the
+// freshest table wins.
+func (j *Judge) Seed(verdicts []*pb.TargetHealth, age time.Duration, from string) {
+	table := seedTable{from: from, seeds: parseSeeds(verdicts, age, time.Now())}
+	if len(table.seeds) == 0 {
+		return
+	}
+	j.mu.Lock()
+	if len(j.seeds) < maxTables {
+		j.seeds = append(j.seeds, table)
+	}
+	j.mu.Unlock()
+	notify(j.wake)
+}
+
+// State is the health state now. It is not ready while a pause of the process
+// has not been dealt with.
+func (j *Judge) State() *State {
+	p := j.state.Load()
+	s := p.State
+	s.Ready = s.Ready && j.pulse.steady(p.pauses)
+	s.EvidenceAge = max(time.Since(j.pulse.start)-time.Duration(j.evidence.Load()), 0)
+	return &s
+}
+
+// Subscribe returns a channel that is woken (never filled up) whenever there is
+// a new state, or agents or readiness have changed.
+func (j *Judge) Subscribe() (ch <-chan struct{}, cancel func()) {
+	c := make(chan struct{}, 1)
+	j.mu.Lock()
+	j.subs[c] = struct{}{}
+	j.mu.Unlock()
+	return c, func() {
+		j.mu.Lock()
+		delete(j.subs, c)
+		j.mu.Unlock()
+	}
+}
+
+// Run judges until ctx ends. It runs once.
+func (j *Judge) Run(ctx context.Context) error {
+	j.mu.Lock()
+	again := j.closed
+	j.closed = true
+	j.mu.Unlock()
+	if again {
+		return errors.New("verdicts: a judge runs only once")
+	}
+	var beating sync.WaitGroup
+	defer beating.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beating.Go(func() { j.pulse.run(ctx) })
+	defer close(j.stopped)
+
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	ticker := time.NewTicker(agentsEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-j.pulse.paused:
+		case <-j.wake:
+		case ev := <-j.events:
+			j.tally.hear(ev, time.Now())
+			j.hearMore()
+		case <-ticker.C:
+			j.publishAgents()
+		case <-timer.C:
+		}
+		now := time.Now()
+		if n := j.pulse.pauses.Load(); n != j.tally.pauses {
+			j.m.resyncs.Inc()
+			j.tally.resync(n, j.pulse.start.Add(time.Duration(j.pulse.lastRan.Load())), now)
+		}
+		j.takeInbox(now)
+		j.tally.settle(now)
+		if j.tally.changed || j.tally.noted {
+			j.publish()
+		}
+		if !j.tally.evidence.IsZero() {
+			j.evidence.Store(int64(j.tally.evidence.Sub(j.pulse.start)))
+		}
+		if next := j.tally.next(now); next.IsZero() {
+			timer.Stop()
+		} else {
+			timer.Reset(time.Until(next))
+		}
+	}
+}
+
+// hearMore takes what else has come, for one settling.
+func (j *Judge) hearMore() {
+	for range maxBatch {
+		select {
+		case ev := <-j.events:
+			j.tally.hear(ev, time.Now())
+		default:
+			return
+		}
+	}
+}
+
+// takeInbox takes what SetPlan and Seed have left.
+func (j *Judge) takeInbox(now time.Time) {
+	j.mu.Lock()
+	plan, seeds := j.plan, j.seeds
+	j.plan, j.seeds = nil, nil
+	j.mu.Unlock()
+	if plan != nil && j.tally.plan(plan, now) {
+		j.assignments.Store(plan.assignments())
+		for _, v := range j.tally.voters {
+			if v.session != nil {
+				v.session.notify()
+			}
+		}
+	}
+	for _, table := range seeds {
+		j.tally.seed(table)
+	}
+}
+
+// publish makes the state that all see.
+func (j *Judge) publish() {
+	t := j.tally
+	if t.changed {
+		j.number++
+	}
+	p := &published{pauses: t.pauses, State: State{
+		Version: Version{Incarnation: j.o.Incarnation, Number: j.number}, Generation: t.generation,
+		Digest: t.digest, Ready: t.ready, index: t.table.index,
+	}}
+	p.AgentsFresh, p.AgentsRegistered = t.agents()
+	if old := j.state.Load(); old != nil && !t.changed {
+		p.chunks = old.chunks
+	} else {
+		p.chunks = t.table.share()
+	}
+	t.changed, t.noted = false, false
+	j.state.Store(p)
+	j.m.show(t)
+	j.publishAgents()
+	j.mu.Lock()
+	for c := range j.subs {
+		notify(c)
+	}
+	j.mu.Unlock()
+}
+
+// notify wakes whoever waits, and leaves one wake-up for who does not yet.
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// AgentStatus is what is known of an agent, registered or not.
+type AgentStatus struct {
+	Name, Region string
+	Registered   bool
+	Connected    bool
+	// Fresh agents have a vote; Absent says why this one has none.
+	Fresh  bool
+	Absent string
+	// Heard is when it last said anything; zero: never.
+	Heard time.Time
+	// Targets is how many opinions it holds.
+	Targets int
+	Version string
+	// Generation is that of the assignments it works on.
+	Generation regions.Generation
+	// ClockSkew is its clock minus ours, network delay included. Nothing depends on it.
+	ClockSkew time.Duration
+}
+
+// Agents lists all agents, by region and name, as they were a moment ago.
+func (j *Judge) Agents() []AgentStatus { return *j.agents.Load() }
+
+func (j *Judge) publishAgents() {
+	t := j.tally
+	list := make([]AgentStatus, len(t.voters))
+	for i, v := range t.voters {
+		list[i] = AgentStatus{
+			Name: v.name, Region: v.region, Registered: v.registered, Connected: v.session != nil,
+			Fresh: v.fresh, Absent: v.absent(t.freshFor), Heard: v.spoke, Targets: len(v.opinions),
+			Version: v.version, Generation: v.generation, ClockSkew: v.skew,
+		}
+	}
+	j.agents.Store(&list)
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+)
+
+// referencesOf visits what r refers to. The path is made only on demand:
+// there are millions of references, and few are wrong.
+func referencesOf(r *pb.Resource, visit func(to Key, path func() string)) {
+	one := func(kind, name, path string) {
+		if name != "" {
+			visit(Key{kind, name}, func() string { return path })
+		}
+	}
+	list := func(names []string, path string) {
+		for i, name := range names {
+			visit(Key{KindRegion, name}, func() string { return fmt.Sprintf("%s[%d]", path, i) })
+		}
+	}
+	switch k := r.GetKind().(type) {
+	case *pb.Resource_Agent:
+		one(KindRegion, k.Agent.GetSpec().GetRegion(), "spec.region")
+	case *pb.Resource_Nameserver:
+		one(KindRegion, k.Nameserver.GetSpec().GetRegion(), "spec.region")
+	case *pb.Resource_SteeringPolicy:
+		s := k.SteeringPolicy.GetSpec()
+		list(s.GetRegions(), "spec.regions")
+		// What these say must be among regions, if these are given; so here
+		// only if not, or each mistake would be told twice.
+		if len(s.GetRegions()) == 0 {
+			list(s.GetDefaultOrder(), "spec.defaultOrder")
+			for region := range s.GetBias() {
+				one(KindRegion, region, fmt.Sprintf("spec.bias[%q]", region))
+			}
+			for i, rule := range s.GetRules() {
+				list(rule.GetRegions(), fmt.Sprintf("spec.rules[%d].regions", i))
+			}
+		}
+	case *pb.Resource_Service:
+		s := k.Service.GetSpec()
+		one(KindZone, s.GetZone(), "spec.zone")
+		one(KindSteeringPolicy, s.GetPolicy(), "spec.policy")
+		one(KindHealthCheck, s.GetHealthCheck(), "spec.healthCheck")
+		for i, e := range s.GetEndpoints() {
+			if e.GetRegion() != "" {
+				visit(Key{KindRegion, e.GetRegion()}, func() string { return fmt.Sprintf("spec.endpoints[%d].region", i) })
+			}
+		}
+	}
+}
+
+// words for errors about a missing resource.
+var nouns = map[string]string{
+	KindRegion: "region", KindZone: "zone", KindSteeringPolicy: "steering policy", KindHealthCheck: "health check",
+}
+
+// references reports what r refers to and is not in the set.
+func (v *validator) references(r *pb.Resource) {
+	key := KeyOf(r)
+	var bad Errors
+	referencesOf(r, func(to Key, path func() string) {
+		if v.set.Get(to) == nil {
+			bad = append(bad, FieldError{Kind: key.Kind, Name: key.Name, Path: path(), Message: v.missing("no "+nouns[to.Kind], to.Name, v.set.Names(to.Kind))})
+		}
+	})
+	slices.SortStableFunc(bad, func(a, b FieldError) int {
+		if strings.HasPrefix(a.Path, "spec.bias[") && strings.HasPrefix(b.Path, "spec.bias[") {
+			return strings.Compare(a.Path, b.Path) // a map has no order
+		}
+		return 0
+	})
+	v.errs = append(v.errs, bad...)
+	if s := r.GetService(); s != nil {
+		v.availabilityZones(key, s.GetSpec())
+		v.owner(key, s.GetSpec().GetZone())
+	}
+}
+
+// missing says that there is no such name, and which was probably meant.
+func (v *validator) missing(what, name string, right []string) string {
+	message := fmt.Sprintf("%s %q", what, name)
+	if v.suggestions == 0 {
+		return message
+	}
+	v.suggestions--
+	return message + didYouMean(name, right)
+}
+
+func (v *validator) availabilityZones(key Key, s *pb.ServiceSpec) {
+	for i, e := range s.GetEndpoints() {
+		az := e.GetAvailabilityZone()
+		region := v.set.region(e.GetRegion())
+		if az == "" || region == nil || slices.Contains(region.GetSpec().GetAvailabilityZones(), az) {
+			continue
+		}
+		v.errs = append(v.errs, FieldError{
+			Kind: key.Kind, Name: key.Name, Path: fmt.Sprintf("spec.endpoints[%d].availabilityZone", i),
+			Message: v.missing(fmt.Sprintf("region %q has no availability zone", e.GetRegion()), az, region.GetSpec().GetAvailabilityZones()),
+		})
+	}
+}
+
+// owner reports a service that does not lie in the zone it names, or lies in
+// a zone further down: the closest enclosing zone answers (RFC 1034 section
+// 4.3.2, step 2).
+func (v *validator) owner(key Key, zone string) {
+	if zone == "" || v.set.zone(zone) == nil {
+		return
+	}
+	closest := closestZone(v.set, key.Name)
+	if closest == zone {
+		return
+	}
+	message := fmt.Sprintf("%q does not lie in zone %q", key.Name, zone)
+	switch {
+	case closest == "":
+	case inZone(key.Name, zone):
+		message = fmt.Sprintf("the closest zone of %q is %q: want that", key.Name, closest)
+	default:
+		message += fmt.Sprintf(" (did you mean %q?)", closest)
+	}
+	v.errs = append(v.errs, FieldError{Kind: key.Kind, Name: key.Name, Path: "spec.zone", Message: message})
+}
+
+// closestZone is the zone with the longest name that an owner lies in, or "".
+func closestZone(set *Set, owner string) string {
+	for name := owner; name != ""; {
+		if set.zone(name) != nil {
+			return name
+		}
+		_, name, _ = strings.Cut(name, ".")
+	}
+	return ""
+}
+
+// Referrers lists the resources that refer to key, in order: they stand in
+// the way of deleting it.
+func Referrers(set *Set, key Key) []Key {
+	var keys []Key
+	for _, r := range set.All() {
+		found := false
+		referencesOf(r, func(to Key, _ func() string) { found = found || to == key })
+		if found {
+			keys = append(keys, KeyOf(r))
+		}
+	}
+	return keys
+}
