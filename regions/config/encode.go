@@ -178,17 +178,17 @@ func (o MarshalOptions) valueNode(fd protoreflect.FieldDescriptor, v protoreflec
 		if vd := fd.Enum().Values().ByNumber(v.Enum()); vd != nil {
 			return textNode(enumWord(vd)), nil
 		}
-		return plainNode("!!int", strconv.Itoa(int(v.Enum()))), nil // of a newer version
+		return plainNode(strconv.Itoa(int(v.Enum()))), nil // of a newer version
 	case protoreflect.BoolKind:
-		return plainNode("!!bool", strconv.FormatBool(v.Bool())), nil
+		return plainNode(strconv.FormatBool(v.Bool())), nil
 	case protoreflect.DoubleKind, protoreflect.FloatKind:
 		f := v.Float()
 		if math.IsNaN(f) || math.IsInf(f, 0) {
 			return nil, fmt.Errorf("%v is no number", f)
 		}
-		return plainNode("!!float", strconv.FormatFloat(f, 'f', -1, 64)), nil
+		return plainNode(strconv.FormatFloat(f, 'g', -1, 64)), nil
 	default:
-		return plainNode("!!int", v.String()), nil
+		return plainNode(v.String()), nil
 	}
 }
 
@@ -200,8 +200,9 @@ func durationNode(d *durationpb.Duration) *yaml.Node {
 	return textNode(formatDuration(d.AsDuration()))
 }
 
-func plainNode(tag, value string) *yaml.Node {
-	return &yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: value}
+// plainNode is a number or a boolean.
+func plainNode(value string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: value}
 }
 
 // bareWord is a text that means the same, unquoted, to every YAML reader,
