@@ -176,7 +176,12 @@ func (p *reply) service(snap *Snapshot, z *zone.Zone, m zone.Match, owner string
 	if isSubnet {
 		// Also without an answer: which families a region has may differ. A
 		// chain holds where all of its selections hold.
-		p.scope = max(p.scope, sel.Scope)
+		scope := sel.Scope
+		if p.q.ecs.addr.Is4In6() {
+			// The selection counts the bits of the IPv4 address inside.
+			scope += 96
+		}
+		p.scope = max(p.scope, scope)
 	}
 	if sel.CNAME != "" {
 		p.answer = append(p.answer, &dns.CNAME{

@@ -11,6 +11,7 @@ import (
 )
 
 func TestDialValidates(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		o    store.DialOptions
 		want string // empty: valid
@@ -40,6 +41,7 @@ func TestDialValidates(t *testing.T) {
 }
 
 func TestOptionsValidate(t *testing.T) {
+	t.Parallel()
 	c := dial(t, store.DialOptions{Endpoints: []string{"127.0.0.1:1"}})
 	for _, tc := range []struct {
 		o    store.Options
@@ -62,6 +64,7 @@ func TestOptionsValidate(t *testing.T) {
 
 // Without any etcd, a client and a store can be made, and calls fail in time.
 func TestNoEtcd(t *testing.T) {
+	t.Parallel()
 	c := dial(t, store.DialOptions{Endpoints: []string{"127.0.0.1:1"}, Username: "u", Password: "p"})
 	s := open(t, store.Options{Client: c, RequestTimeout: 100 * time.Millisecond})
 	_, err := s.Head(t.Context())
@@ -77,6 +80,7 @@ func TestNoEtcd(t *testing.T) {
 
 // etcd's own authentication.
 func TestPassword(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	root := dial(t, store.DialOptions{Endpoints: server.Endpoints()})
 	ctx := t.Context()

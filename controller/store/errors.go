@@ -25,6 +25,9 @@ var (
 	ErrDenied = errors.New("etcd denies access")
 	// ErrConflict: the head is not the one that was expected.
 	ErrConflict = errors.New("the head has moved")
+	// ErrHeadLost: there is no head, but there was one. Nothing but a restore
+	// may make another.
+	ErrHeadLost = errors.New("the head was deleted")
 	// ErrEpoch: the new head's epoch is below that of the head it replaces.
 	ErrEpoch = errors.New("the epoch would go back")
 	// ErrMissingObject: an object is not in the store.

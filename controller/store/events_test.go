@@ -8,6 +8,7 @@ import (
 )
 
 func TestEvents(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	if events, next, err := s.Events(t.Context(), 0, ""); len(events) != 0 || next != "" || err != nil {
 		t.Errorf("events of an empty store: %v, %q, %v", events, next, err)
@@ -65,6 +66,7 @@ func TestEvents(t *testing.T) {
 	}
 	w := swap(0, m, "anew")
 	w.Head.Epoch = 9
+	w.Restore = true
 	mustSwap(t, s, w)
 	events, _, err = s.Events(t.Context(), 2, "")
 	if err != nil || events[0].RequestId != "anew" || events[1].RequestId != "new" || events[1].Generation.Revision != rev {

@@ -19,6 +19,7 @@ var errLost = status.Error(codes.Unavailable, "error reading from server: connec
 // carried out and not. The caller is told the truth, and the change is made
 // exactly once or not at all.
 func TestSwapFaults(t *testing.T) {
+	t.Parallel()
 	for name, tc := range map[string]struct {
 		// times that the fault strikes; 0: always
 		times int
@@ -41,7 +42,7 @@ func TestSwapFaults(t *testing.T) {
 			times: 1, made: true,
 			fault: func(_ *etcdserverpb.TxnRequest, send func() error) error {
 				send()
-				time.Sleep(400 * time.Millisecond) // over the attempt's time
+				time.Sleep(500 * time.Millisecond) // over the attempt's time
 				return errLost
 			},
 		},
@@ -72,6 +73,7 @@ func TestSwapFaults(t *testing.T) {
 	} {
 		for _, id := range []string{"r", ""} {
 			t.Run(name+"/id="+id, func(t *testing.T) {
+				t.Parallel()
 				server := startServer(t)
 				strikes := 0
 				c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
@@ -114,59 +116,53 @@ func TestSwapFaults(t *testing.T) {
 	}
 }
 
-// An attempt that is delivered after it was given up, at the worst moments,
-// changes nothing any more.
+// Attempts that are delivered after they were given up, at the worst moments,
+// change nothing any more.
 func TestSwapDeliveredLate(t *testing.T) {
-	for name, late := range map[string]func(txn *etcdserverpb.TxnRequest) bool{
-		"after the fence":     func(txn *etcdserverpb.TxnRequest) bool { return len(txn.Compare) == 0 },
-		"after the next made": nil,
-	} {
-		t.Run(name, func(t *testing.T) {
-			server := startServer(t)
-			plain := dial(t, store.DialOptions{Endpoints: server.Endpoints()})
-			var held *etcdserverpb.TxnRequest
-			deliver := func() {
-				if held == nil {
-					return
-				}
-				resp, err := etcdserverpb.NewKVClient(plain.ActiveConnection()).Txn(t.Context(), held)
-				if err != nil || resp.Succeeded {
-					t.Errorf("the late attempt: succeeded %v, %v", resp.GetSucceeded(), err)
-				}
-				held = nil
+	t.Parallel()
+	server := startServer(t)
+	plain := dial(t, store.DialOptions{Endpoints: server.Endpoints()})
+	var held []*etcdserverpb.TxnRequest
+	deliver := func() {
+		for _, txn := range held {
+			resp, err := etcdserverpb.NewKVClient(plain.ActiveConnection()).Txn(t.Context(), txn)
+			if err != nil || resp.Succeeded {
+				t.Errorf("the late attempt: succeeded %v, %v", resp.GetSucceeded(), err)
 			}
-			struck := false
-			c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
-				switch {
-				case writes(txn, headKey) && !struck:
-					struck = true
-					held = txn
-					return errLost
-				case held != nil && late != nil && late(txn):
-					deliver()
-				}
-				return send()
-			})
-			s := open(t, store.Options{Client: c})
-			rev := mustSwap(t, s, swap(0, manifest(t, s, "m"), "r"))
-			if late == nil {
-				deliver()
-			}
-			if !struck || held != nil {
-				t.Error("the fault did not strike")
-			}
-			if h := mustHead(t, s); h.Revision != rev {
-				t.Errorf("head is at %d, want %d", h.Revision, rev)
-			}
-			if n := len(allEvents(t, s)); n != 1 {
-				t.Errorf("%d events", n)
-			}
-		})
+		}
+	}
+	lossy := true
+	c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+		if lossy && writes(txn, headKey) {
+			held = append(held, txn)
+			return errLost
+		}
+		return send()
+	})
+	s := open(t, store.Options{Client: c, RequestTimeout: 300 * time.Millisecond})
+	w := swap(0, manifest(t, s, "m"), "r")
+	for range 2 {
+		_, err := s.Swap(t.Context(), w)
+		wantErr(t, err, store.ErrUnavailable)
+		deliver() // the head is as they expect, but they are fenced
+		if h := mustHead(t, s); h.Revision != 0 || len(held) == 0 {
+			t.Errorf("%d late attempts; head is at %d", len(held), h.Revision)
+		}
+	}
+	lossy = false
+	rev := mustSwap(t, s, w)
+	deliver()
+	if h := mustHead(t, s); h.Revision != rev {
+		t.Errorf("head is at %d, want %d", h.Revision, rev)
+	}
+	if n := len(allEvents(t, s)); n != 1 {
+		t.Errorf("%d events", n)
 	}
 }
 
 // If etcd goes away together with the answer, nobody can know.
 func TestSwapUnknownOutcome(t *testing.T) {
+	t.Parallel()
 	for _, made := range []bool{false, true} {
 		server := startServer(t)
 		gone := false
@@ -197,6 +193,7 @@ func TestSwapUnknownOutcome(t *testing.T) {
 
 // A caller who gives up in the middle is not told that nothing happened.
 func TestSwapCancelledMidway(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
@@ -217,6 +214,7 @@ func TestSwapCancelledMidway(t *testing.T) {
 
 // Two controllers carry out one request at once: one change is made.
 func TestSwapRequestTwiceAtOnce(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	other := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: server.Endpoints()})})
 	m := manifest(t, other, "m")
@@ -237,6 +235,7 @@ func TestSwapRequestTwiceAtOnce(t *testing.T) {
 
 // A lease that etcd forgot, as after a restore, is replaced.
 func TestSwapLeaseGone(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	m := manifest(t, s, "m")
 	rev := mustSwap(t, s, swap(0, m, "a"))
@@ -252,6 +251,7 @@ func TestSwapLeaseGone(t *testing.T) {
 
 // What somebody wrote by hand is reported, not overwritten.
 func TestMalformed(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	m := manifest(t, s, "m")
 	rev := mustSwap(t, s, swap(0, m, "a"))

@@ -25,7 +25,7 @@ const (
 	// opOverhead is more than what an operation adds to its value.
 	opOverhead = 512
 	// readOps bounds the objects that one request reads, hence its answer.
-	readOps = 16
+	readOps = 4
 	// readers bounds the requests that a Get has under way.
 	readers = 4
 )

@@ -23,6 +23,7 @@ func revision(t *testing.T, c *clientv3.Client) int64 {
 }
 
 func TestPutGet(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	objects := [][]byte{
 		[]byte("one"),
@@ -59,6 +60,7 @@ func TestPutGet(t *testing.T) {
 }
 
 func TestPutTooLarge(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	_, err := s.Put(t.Context(), [][]byte{[]byte("small"), make([]byte, store.MaxObjectSize+1)})
 	if err == nil || !strings.Contains(err.Error(), "object 2 of 2 has 1048577 bytes: want at most 1048576") {
@@ -72,6 +74,7 @@ func TestPutTooLarge(t *testing.T) {
 // Thousands of objects, small and large, need many transactions; those that
 // are there already need no write.
 func TestPutInBatches(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	objects := append(numbered(3000, 100), numbered(9, 300_000)...)
 	digests, err := s.Put(t.Context(), objects)
@@ -106,6 +109,7 @@ func TestPutInBatches(t *testing.T) {
 }
 
 func TestGetDetects(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	digests, err := s.Put(t.Context(), numbered(40, 10))
 	if err != nil {
@@ -133,6 +137,7 @@ func TestGetDetects(t *testing.T) {
 }
 
 func TestCancelled(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -146,6 +151,7 @@ func TestCancelled(t *testing.T) {
 }
 
 func TestParseDigest(t *testing.T) {
+	t.Parallel()
 	d := store.Sum([]byte("abc"))
 	if got, err := store.ParseDigest(d.String()); err != nil || got != d {
 		t.Errorf("ParseDigest(%v) = %v, %v", d, got, err)

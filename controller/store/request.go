@@ -99,8 +99,12 @@ type lease struct {
 
 // recordLease returns a lease that lasts for requestTTL at least.
 func (s *Store) recordLease(ctx context.Context) (clientv3.LeaseID, error) {
-	s.leaseMu.Lock()
-	defer s.leaseMu.Unlock()
+	select {
+	case s.leaseTurn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, classify(ctx, ctx.Err())
+	}
+	defer func() { <-s.leaseTurn }()
 	if time.Now().Before(s.lease.until) {
 		return s.lease.id, nil
 	}
@@ -115,7 +119,7 @@ func (s *Store) recordLease(ctx context.Context) (clientv3.LeaseID, error) {
 		return err
 	})
 	if err != nil {
-		return 0, fmt.Errorf("store: lease for request records: %w", err)
+		return 0, fmt.Errorf("lease for request records: %w", err)
 	}
 	return s.lease.id, nil
 }
@@ -127,8 +131,8 @@ func (s *Store) checkLease(id clientv3.LeaseID, err error) error {
 	if !errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return err
 	}
-	s.leaseMu.Lock()
-	defer s.leaseMu.Unlock()
+	s.leaseTurn <- struct{}{} // held no longer than a grant takes
+	defer func() { <-s.leaseTurn }()
 	if s.lease.id == id {
 		s.lease = lease{}
 	}

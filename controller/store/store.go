@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -59,9 +58,10 @@ type Store struct {
 	timeout      time.Duration
 	readInterval time.Duration
 
-	// lease holds request records. It is replaced every hour.
-	leaseMu sync.Mutex
-	lease   lease
+	// lease is for request records; whoever holds the one token in leaseTurn
+	// may use it.
+	leaseTurn chan struct{}
+	lease     lease
 }
 
 // New makes a Store. It starts nothing and waits for nothing.
@@ -75,6 +75,7 @@ func New(o Options) (*Store, error) {
 		log:          o.Log,
 		timeout:      o.RequestTimeout,
 		readInterval: o.ReadInterval,
+		leaseTurn:    make(chan struct{}, 1),
 	}
 	if s.keys.prefix == "" {
 		s.keys.prefix = DefaultPrefix
@@ -159,11 +160,6 @@ func validateHead(h *pb.Head) error {
 	return nil
 }
 
-// attempts is how many times a request that goes unanswered is sent within
-// RequestTimeout. A follower that forwards to a leader that has just died
-// does not answer; the same request by another way, or a little later, works.
-const attempts = 3
-
 // Between attempts lies a pause that doubles.
 const (
 	firstPause = 20 * time.Millisecond
@@ -181,9 +177,13 @@ func (s *Store) try(ctx context.Context, fn func(context.Context) error) error {
 func (s *Store) tryAnyMember(ctx context.Context, fn func(context.Context) error) error {
 	all, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	end, _ := all.Deadline()
 	var said error // by etcd, which tells more than that time is up
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		one, cancel := context.WithTimeout(all, s.timeout/attempts)
+		// A follower that forwards to a leader that has just died does not
+		// answer at all. The same request works when sent again, so some time
+		// is kept for that.
+		one, cancel := context.WithTimeout(all, max(time.Until(end)/2, s.timeout/4))
 		err := classify(one, fn(one))
 		cancel()
 		if err == nil {
@@ -192,7 +192,8 @@ func (s *Store) tryAnyMember(ctx context.Context, fn func(context.Context) error
 		if said == nil || !errors.Is(err, context.DeadlineExceeded) {
 			said = err
 		}
-		if ctx.Err() == nil && errors.Is(err, ErrUnavailable) && sleep(all, jitter(pause)) {
+		closed := s.client.Ctx().Err() != nil
+		if ctx.Err() == nil && !closed && errors.Is(err, ErrUnavailable) && sleep(all, jitter(pause)) {
 			continue
 		}
 		if errors.Is(ctx.Err(), context.Canceled) {

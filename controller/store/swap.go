@@ -23,6 +23,9 @@ const (
 type Swap struct {
 	// Expect is the revision of the head that was read, 0 if there was none.
 	Expect int64
+	// Restore allows a head where there is none any more. Without it, only
+	// the first head of all can be written with an Expect of 0.
+	Restore bool
 	// Head to write. Swap sets its previous_revision.
 	Head *pb.Head
 	// Event says who changed what and why. Swap sets its previous_revision
@@ -64,8 +67,8 @@ func (w Swap) validate() error {
 //
 // The error is ErrConflict if the head is not the expected one, a
 // *RepeatedError if the request was carried out before, ErrEpoch if the epoch
-// would go back, ErrMissingObject if the manifest or the overrides are not
-// there, ErrUnavailable if nothing was changed because etcd does not answer:
+// would go back, ErrHeadLost if somebody deleted the head, ErrMissingObject if
+// the manifest or the overrides are not there, ErrUnavailable if nothing was changed because etcd does not answer:
 // in all these cases this Swap changed nothing and will change nothing. Only
 // ErrUnknownOutcome leaves that open.
 func (s *Store) Swap(ctx context.Context, w Swap) (int64, error) {
@@ -114,11 +117,7 @@ func (c *change) make(ctx context.Context) (int64, error) {
 		if err != nil || rev != 0 {
 			return rev, err
 		}
-		lease, err := c.recordLease(all)
-		if err != nil {
-			return 0, err
-		}
-		rev, err = c.attempt(all, b, lease)
+		rev, err = c.attempt(all, b)
 		if errors.Is(err, errUncertain) {
 			rev, err = c.settle(ctx, b, err)
 		}
@@ -131,11 +130,16 @@ func (c *change) make(ctx context.Context) (int64, error) {
 // look reads what the change builds on, and finds out whether it may be
 // attempted, or was made already, at the revision that it returns.
 func (c *change) look(ctx context.Context) (basis, int64, error) {
-	resp, err := c.readTxn(ctx, clientv3.OpGet(c.keys.head()), clientv3.OpGet(c.key))
+	resp, err := c.readTxn(ctx, clientv3.OpGet(c.keys.head()), clientv3.OpGet(c.key),
+		clientv3.OpGet(c.keys.audits(), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
 	if err != nil {
 		return basis{}, 0, err
 	}
-	return c.judge(resp)
+	b, rev, err := c.judge(resp)
+	if err == nil && rev == 0 && c.Expect == 0 && !c.Restore && first(resp, 2) != nil {
+		err = fmt.Errorf("%w: the audit trail tells of earlier ones", ErrHeadLost)
+	}
+	return b, rev, err
 }
 
 // judge is look's second half; the head and the request's record come first
@@ -184,8 +188,9 @@ func (c *change) outcome(kv *mvccpb.KeyValue) (int64, error) {
 // errUncertain says that an attempt may have been made or may yet be.
 var errUncertain = errors.New("no answer")
 
-// attempt tries to make the change once.
-func (c *change) attempt(ctx context.Context, b basis, lease clientv3.LeaseID) (int64, error) {
+// attempt sends one transaction, again if it is not answered: the first copy
+// to arrive spoils the comparisons of the others.
+func (c *change) attempt(ctx context.Context, b basis) (int64, error) {
 	head, event, err := c.values()
 	if err != nil {
 		return 0, err
@@ -199,18 +204,28 @@ func (c *change) attempt(ctx context.Context, b basis, lease clientv3.LeaseID) (
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(c.keys.object(d)), ">", 0))
 		otherwise = append(otherwise, clientv3.OpGet(c.keys.object(d), clientv3.WithCountOnly()))
 	}
-	ctx, cancel := context.WithTimeout(clientv3.WithRequireLeader(ctx), c.timeout/attempts)
-	defer cancel()
-	resp, err := c.client.Txn(ctx).If(cmps...).Then(
-		clientv3.OpPut(c.keys.head(), head),
-		clientv3.OpPut(c.keys.audit(c.Swap.Head.GetEpoch(), b.revision, c.id), event),
-		clientv3.OpPut(c.key, record{made, c.id, c.Result}.marshal(), clientv3.WithLease(lease)),
-	).Else(otherwise...).Commit()
+	var resp *clientv3.TxnResponse
+	var unanswered error // of any copy
+	err = c.try(ctx, func(ctx context.Context) error {
+		lease, err := c.recordLease(ctx)
+		if err != nil {
+			return err
+		}
+		resp, err = c.client.Txn(ctx).If(cmps...).Then(
+			clientv3.OpPut(c.keys.head(), head),
+			clientv3.OpPut(c.keys.audit(c.Swap.Head.GetEpoch(), b.revision, c.id), event),
+			clientv3.OpPut(c.key, record{made, c.id, c.Result}.marshal(), clientv3.WithLease(lease)),
+		).Else(otherwise...).Commit()
+		if err != nil && !rejected(err) {
+			unanswered = err
+		}
+		return c.checkLease(lease, err)
+	})
 	switch {
-	case err != nil && rejected(err):
-		return 0, classify(ctx, c.checkLease(lease, err))
+	case err != nil && unanswered != nil:
+		return 0, fmt.Errorf("%w: %w", errUncertain, unanswered)
 	case err != nil:
-		return 0, fmt.Errorf("%w: %w", errUncertain, err)
+		return 0, err
 	case resp.Succeeded:
 		return resp.Header.Revision, nil
 	}

@@ -18,6 +18,7 @@ import (
 )
 
 func TestSwap(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	if h := mustHead(t, s); h.Revision != 0 || h.Head != nil || !h.Generation().IsZero() || h.Cluster == 0 {
 		t.Errorf("head of an empty store: %+v", h)
@@ -86,6 +87,7 @@ func TestSwap(t *testing.T) {
 }
 
 func TestSwapRepeated(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	m := manifest(t, s, "m")
 	r1 := mustSwap(t, s, swap(0, m, "once"))
@@ -111,6 +113,7 @@ func TestSwapRepeated(t *testing.T) {
 }
 
 func TestSwapEpoch(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	m := manifest(t, s, "m")
 	at := func(expect int64, epoch uint64) store.Swap {
@@ -131,6 +134,7 @@ func TestSwapEpoch(t *testing.T) {
 }
 
 func TestSwapMissingObject(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	there := manifest(t, s, "there")
 	absent := store.Sum([]byte("absent"))
@@ -159,6 +163,7 @@ func TestSwapMissingObject(t *testing.T) {
 }
 
 func TestSwapValidates(t *testing.T) {
+	t.Parallel()
 	s, c := newStore(t)
 	m := store.Sum(nil)
 	for name, tc := range map[string]struct {
@@ -191,6 +196,7 @@ func TestSwapValidates(t *testing.T) {
 
 // Event, result and objects at their limits fit into one request.
 func TestSwapLargest(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	w := swap(0, manifest(t, s, "m"), strings.Repeat("i", store.MaxRequestIDLen))
 	w.Event.Reason = strings.Repeat("r", store.MaxEventSize-100)
@@ -201,6 +207,7 @@ func TestSwapLargest(t *testing.T) {
 // Many writers swap as fast as they can: every success is one revision and one
 // event, and every head is built on the one that its writer read.
 func TestSwapRace(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	const writers, each = 8, 10
 	var conflicts atomic.Int64
@@ -268,6 +275,7 @@ func checkChain(t *testing.T, s *store.Store, events []*pb.AuditEvent) {
 // The store against a model of it, for sequences of swaps by writers who may
 // be behind, repeat themselves or come from an old epoch.
 func TestSwapModel(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	client := dial(t, store.DialOptions{Endpoints: server.Endpoints()})
 	var n atomic.Int64

@@ -80,6 +80,7 @@ func (w *watcher) waitErr(want error) {
 const never = time.Hour
 
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	c := dial(t, store.DialOptions{Endpoints: startServer(t).Endpoints()})
 	s := open(t, store.Options{Client: c, ReadInterval: never})
 	m := manifest(t, s, "m")
@@ -98,7 +99,11 @@ func TestWatch(t *testing.T) {
 	if l, _ := w.last(); l.head.Head != nil {
 		t.Errorf("head that is gone: %v", l.head)
 	}
-	rev = mustSwap(t, s, swap(0, m, "c"))
+	again := swap(0, m, "c")
+	_, err := s.Swap(t.Context(), again)
+	wantErr(t, err, store.ErrHeadLost)
+	again.Restore = true
+	rev = mustSwap(t, s, again)
 	w.waitRevision(rev)
 
 	// Altered by hand: the error comes with the last good head.
@@ -118,6 +123,7 @@ func TestWatch(t *testing.T) {
 // However many changes are made while fn is busy, it is called for the last
 // one next.
 func TestWatchCoalesces(t *testing.T) {
+	t.Parallel()
 	s, _ := newStore(t)
 	m := manifest(t, s, "m")
 	w := watch(t, s)
@@ -137,6 +143,7 @@ func TestWatchCoalesces(t *testing.T) {
 
 // No hint ever comes; the head is read nevertheless.
 func TestWatchWithoutHints(t *testing.T) {
+	t.Parallel()
 	server := startServer(t)
 	deaf, err := clientv3.New(clientv3.Config{
 		Endpoints: server.Endpoints(), Logger: zap.NewNop(),
@@ -160,36 +167,49 @@ func TestWatchWithoutHints(t *testing.T) {
 	}
 }
 
-// etcd goes away, and comes back with history compacted away and a head that
-// the watch, which resumes where it was, cannot be told of.
+// etcd restarts, and changes are made and compacted away before the watch is
+// back. It cannot be told of them, and nothing but hints wakes it.
 func TestWatchHeals(t *testing.T) {
+	t.Parallel()
 	cluster := startCluster(t, embedded.ClusterOptions{Members: 1})
 	c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
-	s := open(t, store.Options{Client: c, ReadInterval: never, RequestTimeout: 300 * time.Millisecond})
+	s := open(t, store.Options{Client: c, ReadInterval: never})
 	m := manifest(t, s, "m")
-	rev := mustSwap(t, s, swap(0, m, "a"))
+	rev := mustSwap(t, s, swap(0, m, "first"))
 	w := watch(t, s)
 	w.waitRevision(rev)
+	for round := range 3 {
+		check(t, cluster.Stop(0))
+		check(t, cluster.Restart(t.Context(), 0))
+		for i := range 3 {
+			rev = mustSwap(t, s, swap(rev, m, fmt.Sprint(round, "-", i)))
+		}
+		if _, err := c.Compact(t.Context(), rev); err != nil {
+			t.Fatal(err)
+		}
+		w.waitRevision(rev)
+		rev = mustSwap(t, s, swap(rev, m, fmt.Sprint(round, "-z")))
+		w.waitRevision(rev)
+	}
+}
 
-	check(t, cluster.Stop(0))
-	w.waitErr(store.ErrUnavailable)
-	if l, n := w.last(); l.head.Revision != rev || n != 2 {
-		t.Errorf("call %d: revision %d, want %d", n, l.head.Revision, rev)
-	}
-	check(t, cluster.Restart(t.Context(), 0))
-	w.waitRevision(rev) // the same, but available again
-
-	check(t, cluster.Stop(0))
-	w.waitErr(store.ErrUnavailable)
-	check(t, cluster.Restart(t.Context(), 0))
-	// Quicker than the watch reconnects, or not: both must heal.
-	for i := range 5 {
-		rev = mustSwap(t, s, swap(mustHead(t, s).Revision, m, fmt.Sprint(i)))
-	}
-	if _, err := c.Compact(t.Context(), rev); err != nil {
-		t.Fatal(err)
-	}
+// fn is told once that etcd is away, and once that it is back.
+func TestWatchAvailability(t *testing.T) {
+	t.Parallel()
+	cluster := startCluster(t, embedded.ClusterOptions{Members: 1})
+	c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
+	s := open(t, store.Options{Client: c, ReadInterval: 20 * time.Millisecond, RequestTimeout: 100 * time.Millisecond})
+	rev := mustSwap(t, s, swap(0, manifest(t, s, "m"), "first"))
+	w := watch(t, s)
 	w.waitRevision(rev)
-	rev = mustSwap(t, s, swap(rev, m, "z"))
-	w.waitRevision(rev)
+	for round := range 2 {
+		check(t, cluster.Stop(0))
+		w.waitErr(store.ErrUnavailable)
+		time.Sleep(300 * time.Millisecond) // several reads that fail
+		if l, n := w.last(); l.head.Revision != rev || n != 2+2*round {
+			t.Errorf("call %d: revision %d, want %d", n, l.head.Revision, rev)
+		}
+		check(t, cluster.Restart(t.Context(), 0))
+		w.waitRevision(rev)
+	}
 }

@@ -3,12 +3,15 @@ package check
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"syscall"
 	"time"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
 // dialer connects to targets. It resolves a name once, checks the addresses and
@@ -17,11 +20,21 @@ import (
 type dialer struct {
 	guard    *Guard
 	resolver *net.Resolver
+	port     uint16
+	timeout  time.Duration
+}
+
+// newDialer takes what all protocols share.
+func newDialer(spec *pb.HealthCheckSpec, port uint32, o Options) (dialer, error) {
+	if port < 1 || port > 65535 {
+		return dialer{}, fmt.Errorf("port %d: want 1 to 65535", port)
+	}
+	return dialer{guard: o.Guard, resolver: net.DefaultResolver, port: uint16(port), timeout: TimingOf(spec).Timeout}, nil
 }
 
 // connect connects to a target. When it cannot, conn is nil and the outcome says
 // why; then the rest of the check is not done.
-func (d *dialer) connect(ctx context.Context, target string, port uint16) (conn net.Conn, addr netip.Addr, out Outcome) {
+func (d *dialer) connect(ctx context.Context, target string) (conn net.Conn, addr netip.Addr, out Outcome) {
 	start := time.Now()
 	addr, err := netip.ParseAddr(target)
 	if err != nil {
@@ -38,11 +51,11 @@ func (d *dialer) connect(ctx context.Context, target string, port uint16) (conn 
 	}
 	connecting := time.Now()
 	// No keepalive probes: the connection lives no longer than the check.
-	conn, err = (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", netip.AddrPortFrom(addr, port).String())
+	conn, err = (&net.Dialer{KeepAlive: -1}).DialContext(ctx, "tcp", netip.AddrPortFrom(addr, d.port).String())
 	out.Phases.Connect = time.Since(connecting)
 	out.Latency = time.Since(start)
 	if err != nil {
-		out.Result, out.Reason = explain(ctx, err, "connecting", start)
+		out.Result, out.Reason = d.explain(ctx, err, "connecting", "connection failed")
 		if errors.Is(err, syscall.ENETUNREACH) && !routed(addr) {
 			out.Result, out.Reason = Abstained, "this agent has no route to "+family(addr)+" targets"
 		}
@@ -56,7 +69,6 @@ func (d *dialer) connect(ctx context.Context, target string, port uint16) (conn 
 // failed check, also when the resolver is at fault: for a client it is the same,
 // and where only this vantage's resolver is broken, the quorum outvotes it.
 func (d *dialer) resolve(ctx context.Context, name string) (netip.Addr, Outcome) {
-	start := time.Now()
 	addrs, err := d.resolver.LookupNetIP(ctx, "ip", name)
 	var dnsErr *net.DNSError
 	switch {
@@ -65,7 +77,7 @@ func (d *dialer) resolve(ctx context.Context, name string) (netip.Addr, Outcome)
 	case err != nil && ctx.Err() == nil:
 		return netip.Addr{}, Outcome{Result: Failed, Reason: "the name cannot be resolved"}
 	case err != nil:
-		result, reason := explain(ctx, ctx.Err(), "resolving the name", start)
+		result, reason := d.explain(ctx, ctx.Err(), "resolving the name", "")
 		return netip.Addr{}, Outcome{Result: result, Reason: reason}
 	}
 	var refusal error
@@ -123,7 +135,7 @@ var (
 )
 
 // explain puts an error into stable words: no address, no port, no timing.
-func explain(ctx context.Context, err error, doing string, start time.Time) (Result, string) {
+func (d *dialer) explain(ctx context.Context, err error, doing, otherwise string) (Result, string) {
 	for _, own := range ownFaults {
 		if errors.Is(err, own) {
 			return Abstained, "this agent cannot check: " + own.Error()
@@ -132,8 +144,8 @@ func explain(ctx context.Context, err error, doing string, start time.Time) (Res
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return Abstained, "check cancelled"
 	}
-	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		return Failed, "timeout after " + timeout(ctx, start).String() + " " + doing
+	if ctx.Err() != nil || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		return Failed, "timeout after " + d.timeout.String() + " " + doing
 	}
 	for _, e := range evidence {
 		if errors.Is(err, e.err) {
@@ -144,12 +156,5 @@ func explain(ctx context.Context, err error, doing string, start time.Time) (Res
 	if errors.As(err, &errno) {
 		return Failed, errno.Error()
 	}
-	return Failed, ""
-}
-
-// timeout is how long a check may take, from its start to the deadline, rounded
-// so that equal timeouts give equal text.
-func timeout(ctx context.Context, start time.Time) time.Duration {
-	deadline, _ := ctx.Deadline()
-	return deadline.Sub(start).Round(10 * time.Millisecond)
+	return Failed, otherwise
 }

@@ -46,8 +46,8 @@ type Phases struct {
 
 // Check probes targets of one specification. It may be used by many goroutines.
 type Check interface {
-	// Probe probes a target, an address or a host name, once. It returns soon
-	// after ctx ends, whose deadline is the check's timeout.
+	// Probe probes a target, an address or a host name, once, and returns within
+	// the timeout of the specification, or soon after ctx ends.
 	Probe(ctx context.Context, target string) Outcome
 }
 
@@ -63,17 +63,10 @@ type Options struct {
 func New(spec *pb.HealthCheckSpec, o Options) (Check, error) {
 	switch p := spec.GetProbe().(type) {
 	case *pb.HealthCheckSpec_Http:
-		return newHTTP(p.Http, o)
+		return newHTTP(spec, p.Http, o)
 	case *pb.HealthCheckSpec_Tcp:
-		return newTCP(p.Tcp, o)
+		return newTCP(spec, p.Tcp, o)
 	default:
 		return nil, fmt.Errorf("this agent (version %s) does not know the check's protocol: update it", o.Version)
 	}
-}
-
-func checkPort(port uint32) error {
-	if port < 1 || port > 65535 {
-		return fmt.Errorf("port %d: want 1 to 65535", port)
-	}
-	return nil
 }

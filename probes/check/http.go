@@ -26,33 +26,34 @@ const (
 // httpCheck passes when a GET on a new connection answers with an expected
 // status in time. Redirects are not followed: a redirect is an answer.
 type httpCheck struct {
-	dialer   dialer
-	port     uint16
+	dialer
 	path     string
 	host     string
 	statuses []uint32
 	agent    string
 }
 
-func newHTTP(spec *pb.HttpProbe, o Options) (Check, error) {
-	c := &httpCheck{
-		dialer: dialer{o.Guard, net.DefaultResolver},
-		path:   spec.GetPath(), host: spec.GetHost(), statuses: spec.GetExpectedStatuses(),
-		agent: "fairlead-probe/" + o.Version,
-	}
-	port := spec.GetPort()
+func newHTTP(spec *pb.HealthCheckSpec, probe *pb.HttpProbe, o Options) (Check, error) {
+	port := probe.GetPort()
 	if port == 0 {
 		port = 80
 	}
-	if err := checkPort(port); err != nil {
+	d, err := newDialer(spec, port, o)
+	if err != nil {
 		return nil, err
 	}
-	c.port = uint16(port)
+	c := &httpCheck{
+		dialer: d, path: probe.GetPath(), host: probe.GetHost(), statuses: probe.GetExpectedStatuses(),
+		agent: "fairlead-probe/" + o.Version,
+	}
 	if c.path == "" {
 		c.path = "/"
 	}
-	if u, err := url.ParseRequestURI(c.path); err != nil || !strings.HasPrefix(c.path, "/") || u.Host != "" {
+	if u, err := url.ParseRequestURI(c.path); err != nil || c.path[0] != '/' || u.Host != "" {
 		return nil, fmt.Errorf("path %.80q: want a path as /healthz", c.path)
+	}
+	if strings.ContainsFunc(c.host, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '/' }) {
+		return nil, fmt.Errorf("host %.80q: want a host as www.example.com", c.host)
 	}
 	for _, s := range c.statuses {
 		if s < 100 || s > 599 {
@@ -62,13 +63,13 @@ func newHTTP(spec *pb.HttpProbe, o Options) (Check, error) {
 	return c, nil
 }
 
+// Probe implements Check.
 func (c *httpCheck) Probe(ctx context.Context, target string) Outcome {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	start := time.Now()
-	conn, addr, out := c.dialer.connect(ctx, target, c.port)
+	conn, addr, out := c.connect(ctx, target)
 	if conn == nil {
-		if out.Reason == "" {
-			out.Reason = "connection failed"
-		}
 		return out
 	}
 	defer conn.Close()
@@ -76,9 +77,7 @@ func (c *httpCheck) Probe(ctx context.Context, target string) Outcome {
 	resp, err := c.get(ctx, conn, addr, target)
 	out.Latency = time.Since(start)
 	if err != nil {
-		if out.Result, out.Reason = explain(ctx, err, "waiting for the response", start); out.Reason == "" {
-			out.Reason = "no valid HTTP response"
-		}
+		out.Result, out.Reason = c.explain(ctx, err, "waiting for the response", "no valid HTTP response")
 		return out
 	}
 	out.Phases.FirstByte = time.Since(sent)
@@ -117,14 +116,7 @@ func (c *httpCheck) get(ctx context.Context, conn net.Conn, addr netip.Addr, tar
 		MaxResponseHeaderBytes: maxHeader,
 	}
 	defer transport.CloseIdleConnections()
-	authority := target
-	if addr.Is6() && strings.Contains(target, ":") {
-		authority = "[" + addr.WithZone("").String() + "]"
-	}
-	if c.port != 80 { // RFC 9110 section 7.2: the default port is left out
-		authority += ":" + strconv.Itoa(int(c.port))
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+authority+c.path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.authority(addr, target)+c.path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -133,4 +125,19 @@ func (c *httpCheck) get(ctx context.Context, conn net.Conn, addr netip.Addr, tar
 	}
 	req.Header.Set("User-Agent", c.agent)
 	return transport.RoundTrip(req)
+}
+
+// authority is the target as a Host header names it (RFC 9110 section 7.2): an
+// IPv6 address in brackets, and the default port left out.
+func (c *httpCheck) authority(addr netip.Addr, target string) string {
+	if _, err := netip.ParseAddr(target); err == nil {
+		target = addr.WithZone("").String()
+		if addr.Is6() {
+			target = "[" + target + "]"
+		}
+	}
+	if c.port != 80 {
+		target += ":" + strconv.Itoa(int(c.port))
+	}
+	return target
 }

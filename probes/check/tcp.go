@@ -2,30 +2,27 @@ package check
 
 import (
 	"context"
-	"net"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
 // tcpCheck passes when a connection is established in time.
-type tcpCheck struct {
-	dialer dialer
-	port   uint16
-}
+type tcpCheck struct{ dialer }
 
-func newTCP(spec *pb.TcpProbe, o Options) (Check, error) {
-	if err := checkPort(spec.GetPort()); err != nil {
+func newTCP(spec *pb.HealthCheckSpec, probe *pb.TcpProbe, o Options) (Check, error) {
+	d, err := newDialer(spec, probe.GetPort(), o)
+	if err != nil {
 		return nil, err
 	}
-	return &tcpCheck{dialer: dialer{o.Guard, net.DefaultResolver}, port: uint16(spec.GetPort())}, nil
+	return &tcpCheck{d}, nil
 }
 
+// Probe implements Check.
 func (c *tcpCheck) Probe(ctx context.Context, target string) Outcome {
-	conn, _, out := c.dialer.connect(ctx, target, c.port)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	conn, _, out := c.connect(ctx, target)
 	if conn == nil {
-		if out.Reason == "" {
-			out.Reason = "connection failed"
-		}
 		return out
 	}
 	conn.Close()

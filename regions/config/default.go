@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -145,12 +146,11 @@ func defaultPolicy(s *pb.SteeringPolicySpec) {
 	orNumber(&s.MaxAnswers, DefaultMaxAnswers)
 	canonicalNames(s.Regions)
 	canonicalNames(s.DefaultOrder)
-	for region, bias := range s.Bias {
-		if name := canonicalName(region); name != region {
-			if _, both := s.Bias[name]; !both {
-				delete(s.Bias, region)
-				s.Bias[name] = bias
-			}
+	for _, region := range slices.Sorted(maps.Keys(s.Bias)) {
+		name := canonicalName(region)
+		if _, both := s.Bias[name]; !both {
+			s.Bias[name] = s.Bias[region]
+			delete(s.Bias, region)
 		}
 	}
 	for _, rule := range s.Rules {
@@ -215,10 +215,9 @@ func defaultService(s *pb.ServiceSpec) {
 // canonicalTargets spells addresses as RFC 5952 does, and names as names.
 func canonicalTargets(targets []string) {
 	for i, s := range targets {
-		if a, err := netip.ParseAddr(s); err == nil {
+		targets[i] = canonicalName(s)
+		if a, err := netip.ParseAddr(targets[i]); err == nil {
 			targets[i] = a.String()
-		} else {
-			targets[i] = canonicalName(s)
 		}
 	}
 }

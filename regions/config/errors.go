@@ -68,11 +68,18 @@ func FieldErrorOf(field, message string) FieldError {
 // Errors are the mistakes of one input, all of them.
 type Errors []FieldError
 
+// maxPrinted is how many errors are printed: more is no help to anybody.
+const maxPrinted = 1000
+
 // Error prints one error a line.
 func (e Errors) Error() string {
-	lines := make([]string, len(e))
+	var lines []string
 	for i, f := range e {
-		lines[i] = f.Error()
+		if i == maxPrinted {
+			lines = append(lines, fmt.Sprintf("and %d more", len(e)-i))
+			break
+		}
+		lines = append(lines, f.Error())
 	}
 	return strings.Join(lines, "\n")
 }

@@ -91,7 +91,7 @@ func anyResource() *rapid.Generator[*pb.Resource] {
 
 // anySet draws resources with unique keys, in canonical form.
 func anySet(t *rapid.T, label string) []*pb.Resource {
-	list := rapid.SliceOfNDistinct(anyResource(), 0, 30, func(r *pb.Resource) Key {
+	list := rapid.SliceOfNDistinct(anyResource(), 0, 8, func(r *pb.Resource) Key {
 		return Key{Kind(r), canonicalName(Name(r))}
 	}).Draw(t, label)
 	for _, r := range list {
@@ -127,7 +127,7 @@ func fleet(n int) []*pb.Resource {
 		for e := range 3 {
 			s.Endpoints = append(s.Endpoints, &pb.Endpoint{
 				Name: fmt.Sprintf("e%d", e), Region: fmt.Sprintf("r%d", e),
-				Addresses: []string{fmt.Sprintf("10.%d.%d.%d", e, i>>8&255, i&255), fmt.Sprintf("2001:db8:%d::%x", e, i+1)},
+				Addresses: []string{fmt.Sprintf("10.%d.%d.%d", e, i>>8&255, i&255), fmt.Sprintf("2001:db8:%d:1:%x::%x", e, i>>12, i&0xfff+1)},
 			})
 		}
 		resources = append(resources, &pb.Resource{Kind: &pb.Resource_Service{Service: &pb.Service{

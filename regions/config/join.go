@@ -167,7 +167,7 @@ func (s *Set) addChunk(e *pb.ManifestEntry, chunk []byte) error {
 		}
 		Default(r)
 		Metadata(r).Etag = ""
-		s.byKind[kind] = append(s.byKind[kind], named{Name(r), r})
+		s.byKind[kind] = append(s.byKind[kind], named{Name(r), r, len(b)})
 	}
 	if count != e.GetCount() {
 		return fmt.Errorf("%w: holds %d resources, the manifest says %d", ErrCorrupt, count, e.GetCount())

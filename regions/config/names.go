@@ -8,9 +8,12 @@ import (
 )
 
 // canonicalName is a name in lower case without the final dot: two names are
-// the same if these are equal.
+// the same if these are equal. An empty last label stays, for Validate.
 func canonicalName(s string) string {
-	return strings.ToLower(strings.TrimSuffix(s, "."))
+	if !strings.HasSuffix(s, "..") {
+		s = strings.TrimSuffix(s, ".")
+	}
+	return strings.ToLower(s)
 }
 
 // checkLabel says what is wrong with s as a DNS label (the names of

@@ -150,3 +150,22 @@ func Referrers(set *Set, key Key) []Key {
 	}
 	return keys
 }
+
+// targetsDiffer tells whether references that hold in one set may not in the
+// other: something that can be referred to differs. Of zones only the names
+// count; their serials change all the time.
+func targetsDiffer(a, b *Set) bool {
+	for k, kind := range kinds {
+		same := func(x, y named) bool { return x.r == y.r }
+		switch kind.name {
+		case KindService:
+			continue
+		case KindZone:
+			same = func(x, y named) bool { return x.name == y.name }
+		}
+		if !slices.EqualFunc(a.kind(k), b.kind(k), same) {
+			return true
+		}
+	}
+	return false
+}

@@ -3,6 +3,8 @@ package config
 import (
 	"slices"
 
+	"google.golang.org/protobuf/proto"
+
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
@@ -22,7 +24,8 @@ func BumpSerials(base, next *Set, changes []*pb.Change, now uint32) *Set {
 			serial = NextSerial(serial, now)
 		}
 		if serial != own {
-			out.byKind[k][i].r = withSerial(n.r, serial)
+			r := withSerial(n.r, serial)
+			out.byKind[k][i] = named{n.name, r, proto.Size(r)}
 		}
 	}
 	return out

@@ -22,6 +22,7 @@ type Set struct {
 type named struct {
 	name string
 	r    *pb.Resource
+	size int // of its encoding
 }
 
 // Unknown is a resource of a kind that this version does not know. A Set
@@ -44,7 +45,7 @@ func NewSet(resources []*pb.Resource) (*Set, error) {
 		}
 		Default(r)
 		Metadata(r).Etag = ""
-		s.byKind[k] = append(s.byKind[k], named{Name(r), r})
+		s.byKind[k] = append(s.byKind[k], named{Name(r), r, proto.Size(r)})
 	}
 	errs = append(errs, s.sort()...)
 	return s, errs.err()
@@ -66,10 +67,10 @@ func (s *Set) sort() (errs Errors) {
 // Get returns a resource, or nil.
 func (s *Set) Get(key Key) *pb.Resource {
 	k := kindIndex(key.Kind)
-	if s == nil || k < 0 {
+	if k < 0 {
 		return nil
 	}
-	list := s.byKind[k]
+	list := s.kind(k)
 	if i, ok := slices.BinarySearchFunc(list, key.Name, func(n named, name string) int { return strings.Compare(n.name, name) }); ok {
 		return list[i].r
 	}
@@ -79,8 +80,10 @@ func (s *Set) Get(key Key) *pb.Resource {
 // All returns the resources in dependency order of their kinds, then by name.
 func (s *Set) All() []*pb.Resource {
 	all := make([]*pb.Resource, 0, s.Len())
-	for _, kind := range Kinds() {
-		all = append(all, s.ByKind(kind)...)
+	for k := range kinds {
+		for _, n := range s.kind(k) {
+			all = append(all, n.r)
+		}
 	}
 	return all
 }
@@ -88,11 +91,11 @@ func (s *Set) All() []*pb.Resource {
 // ByKind returns the resources of a kind, sorted by name.
 func (s *Set) ByKind(kind string) []*pb.Resource {
 	k := kindIndex(kind)
-	if s == nil || k < 0 {
+	if k < 0 {
 		return nil
 	}
-	out := make([]*pb.Resource, len(s.byKind[k]))
-	for i, n := range s.byKind[k] {
+	out := make([]*pb.Resource, len(s.kind(k)))
+	for i, n := range s.kind(k) {
 		out[i] = n.r
 	}
 	return out
@@ -101,11 +104,11 @@ func (s *Set) ByKind(kind string) []*pb.Resource {
 // Names returns the names of a kind, sorted.
 func (s *Set) Names(kind string) []string {
 	k := kindIndex(kind)
-	if s == nil || k < 0 {
+	if k < 0 {
 		return nil
 	}
-	out := make([]string, len(s.byKind[k]))
-	for i, n := range s.byKind[k] {
+	out := make([]string, len(s.kind(k)))
+	for i, n := range s.kind(k) {
 		out[i] = n.name
 	}
 	return out
@@ -113,8 +116,8 @@ func (s *Set) Names(kind string) []string {
 
 // Count returns how many resources of a kind there are.
 func (s *Set) Count(kind string) int {
-	if k := kindIndex(kind); s != nil && k >= 0 {
-		return len(s.byKind[k])
+	if k := kindIndex(kind); k >= 0 {
+		return len(s.kind(k))
 	}
 	return 0
 }
@@ -123,10 +126,8 @@ func (s *Set) Count(kind string) int {
 // counted.
 func (s *Set) Len() int {
 	n := 0
-	if s != nil {
-		for _, list := range s.byKind {
-			n += len(list)
-		}
+	for k := range kinds {
+		n += len(s.kind(k))
 	}
 	return n
 }
@@ -139,7 +140,14 @@ func (s *Set) Unknown() []Unknown {
 	return slices.Clone(s.unknown)
 }
 
-// zoneOf, serviceOf and the like give the typed resources of a set.
+// kind is the list of a kind by its index; s may be nil.
+func (s *Set) kind(k int) []named {
+	if s == nil {
+		return nil
+	}
+	return s.byKind[k]
+}
+
 func (s *Set) zone(name string) *pb.Zone { return s.Get(Key{KindZone, name}).GetZone() }
 
 func (s *Set) region(name string) *pb.Region { return s.Get(Key{KindRegion, name}).GetRegion() }
@@ -168,10 +176,12 @@ func Merge(base *Set, resources []*pb.Resource, prune bool) (*Set, Diff, error) 
 	next := &Set{byKind: make([][]named, len(kinds)), unknown: base.Unknown()}
 	var diff Diff
 	for k := range kinds {
-		var old []named
-		if base != nil {
-			old = base.byKind[k]
+		old := base.kind(k)
+		if len(in.byKind[k]) == 0 && !prune {
+			next.byKind[k] = old
+			continue
 		}
+		next.byKind[k] = make([]named, 0, max(len(old), len(in.byKind[k])))
 		walk(old, in.byKind[k], func(before, after named) {
 			switch {
 			case after.r == nil && prune:
@@ -213,14 +223,7 @@ func Delete(base *Set, key Key) (next *Set, diff Diff, ok bool) {
 func Compare(from, to *Set) Diff {
 	var diff Diff
 	for k := range kinds {
-		var a, b []named
-		if from != nil {
-			a = from.byKind[k]
-		}
-		if to != nil {
-			b = to.byKind[k]
-		}
-		walk(a, b, func(before, after named) {
+		walk(from.kind(k), to.kind(k), func(before, after named) {
 			switch {
 			case after.r == nil:
 				diff.add(pb.ChangeAction_CHANGE_ACTION_DELETE, before.r, nil)

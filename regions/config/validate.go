@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -46,7 +45,8 @@ var limits = []int{MaxRegions, MaxAgents, MaxNameservers, MaxHealthChecks, MaxPo
 type Options struct {
 	// Base is the set that was valid before. The fields of a resource that is
 	// the same one (the same pointer) there are not checked again, so that
-	// what a newer version wrote does not stop this one; references always are.
+	// what a newer version wrote does not stop this one; its references are,
+	// unless what they may lead to is the same as well.
 	Base *Set
 	// Records checks the static records of a zone together with the services
 	// in it. It is called for the zones that differ from Base. nil: none.
@@ -58,13 +58,20 @@ type Options struct {
 func Validate(set *Set, o Options) error {
 	v := &validator{set: set, suggestions: 1000}
 	v.limits()
-	for _, kind := range Kinds() {
-		for _, r := range set.ByKind(kind) {
-			if o.Base == nil || o.Base.Get(KeyOf(r)) != r {
-				v.errs = append(v.errs, ValidateResource(r)...)
+	all := o.Base == nil || targetsDiffer(o.Base, set)
+	for k := range kinds {
+		walk(o.Base.kind(k), set.kind(k), func(before, after named) {
+			if after.r == nil {
+				return
 			}
-			v.references(r)
-		}
+			changed := before.r != after.r
+			if changed {
+				v.errs = append(v.errs, ValidateResource(after.r)...)
+			}
+			if changed || all {
+				v.references(after.r)
+			}
+		})
 	}
 	if o.Records != nil {
 		v.records(o)
@@ -85,14 +92,15 @@ func (v *validator) limits() {
 			v.errs = append(v.errs, FieldError{Kind: kind.name, Message: fmt.Sprintf("there are %d; at most %d may be", n, limits[i])})
 		}
 	}
-	for _, r := range v.set.All() {
-		n, most := proto.Size(r), MaxResourceSize
-		if r.GetZone() != nil {
+	for k, kind := range kinds {
+		most := MaxResourceSize
+		if kind.name == KindZone {
 			most += MaxRecordsSize
 		}
-		if size += n; n > most {
-			key := KeyOf(r)
-			v.errs = append(v.errs, FieldError{Kind: key.Kind, Name: key.Name, Message: fmt.Sprintf("has %d bytes; a resource may have %d", n, most)})
+		for _, n := range v.set.kind(k) {
+			if size += n.size; n.size > most {
+				v.errs = append(v.errs, FieldError{Kind: kind.name, Name: n.name, Message: fmt.Sprintf("has %d bytes; a resource may have %d", n.size, most)})
+			}
 		}
 	}
 	if size > MaxTotalSize {

@@ -191,7 +191,7 @@ func (b *builder) addNameservers() {
 // addSOA makes the SOA where the records have none, and sets the serial.
 func (b *builder) addSOA() {
 	z := b.zone
-	mailbox := "hostmaster." + z.Origin
+	mailbox := "hostmaster." + strings.TrimPrefix(z.Origin, ".")
 	if b.p.Mailbox != "" {
 		if strings.Contains(b.p.Mailbox, "@") {
 			b.fail(0, "mailbox %q: write it as a domain name, with a dot for the @ (RFC 1035 section 8)", b.p.Mailbox)

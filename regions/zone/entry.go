@@ -142,6 +142,9 @@ type record struct {
 
 // read parses one entry. A directive gives no record.
 func (m *master) read(e entry) (*record, error) {
+	if !escapesFit(e.text) {
+		return nil, errors.New(`an escape is no byte: want \000 to \255`)
+	}
 	first, rest := cutField(e.text)
 	if !e.blank && first[0] == '$' {
 		return nil, m.directive(first, rest)
@@ -220,7 +223,7 @@ func (m *master) header(s string) (h dns.RR_Header, rdata string, err error) {
 		switch {
 		case word == "":
 			return h, "", errors.New("the record type is missing")
-		case !haveTTL && word[0] >= '0' && word[0] <= '9':
+		case !haveTTL && isDigit(word[0]):
 			if h.Ttl, err = parseTTL(word); err != nil {
 				return h, "", err
 			}
@@ -289,7 +292,7 @@ func parseTTL(s string) (uint32, error) {
 		case 'w':
 			unit = 604800
 		default:
-			if c < '0' || c > '9' || digits > 10 {
+			if !isDigit(c) || digits > 10 {
 				return 0, wrong
 			}
 			n = n*10 + uint64(c-'0')

@@ -27,12 +27,32 @@ func ParseName(s string) (Name, error) {
 	}
 	var buf [maxNameLength + 1]byte
 	n, err := dns.PackDomainName(dns.Fqdn(s), buf[:], 0, nil, false)
-	if err != nil || n > maxNameLength {
+	if err != nil || n > maxNameLength || !escapesFit(s) {
 		return "", fmt.Errorf("%q is no domain name: want labels of 1 to 63 bytes separated by dots, 255 bytes in all", s)
 	}
 	Lower(buf[:n])
 	return Name(buf[:n]), nil
 }
+
+// escapesFit tells whether every \DDD is a byte (RFC 1035 section 5.1); the
+// library drops what is too much.
+func escapesFit(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			continue
+		}
+		i++
+		if i+2 < len(s) && isDigit(s[i]) && isDigit(s[i+1]) && isDigit(s[i+2]) {
+			if s[i:i+3] > "255" {
+				return false
+			}
+			i += 2
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // Lower turns an uncompressed name in wire form into lower case, in place.
 // Length bytes are at most 63, below 'A', so they need no special care.

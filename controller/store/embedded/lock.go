@@ -9,6 +9,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bberrors "go.etcd.io/bbolt/errors"
 )
 
 // ErrInUse says that another process, or another Server of this one, has the
@@ -30,7 +34,7 @@ func lockDir(dir string) (*dirLock, error) {
 		return nil, fmt.Errorf("%w by process %s: stop it, or choose another directory", err, bytes.TrimSpace(pid))
 	}
 	l := &dirLock{f}
-	if err := errors.Join(f.Truncate(0), writePID(f), foreignLock(dir)); err != nil {
+	if err := errors.Join(f.Truncate(0), writePID(f), checkDatabase(dir)); err != nil {
 		return nil, errors.Join(err, l.release())
 	}
 	return l, nil
@@ -41,21 +45,22 @@ func writePID(f *os.File) error {
 	return err
 }
 
-// foreignLock looks whether an etcd that knows nothing of our lock file has
-// the database open.
-func foreignLock(dir string) error {
-	db, err := os.OpenFile(filepath.Join(dir, "member", "snap", "db"), os.O_RDWR, 0)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
+// checkDatabase looks whether an etcd that knows nothing of our lock file has
+// the database open, and whether it is one: etcd opens it in a goroutine of its
+// own, where it panics if it cannot.
+func checkDatabase(dir string) error {
+	path := filepath.Join(dir, "member", "snap", "db")
+	if info, err := os.Stat(path); errors.Is(err, os.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil // etcd makes it
 	}
-	if err != nil {
-		return err
+	db, err := bbolt.Open(path, 0, &bbolt.Options{ReadOnly: true, Timeout: time.Millisecond})
+	switch {
+	case errors.Is(err, bberrors.ErrTimeout):
+		return fmt.Errorf("%w by another etcd: stop it, or choose another directory", ErrInUse)
+	case err != nil:
+		return fmt.Errorf("database %s is damaged: %w", path, err)
 	}
-	defer db.Close() // which gives the lock back
-	if err := tryLock(db); err != nil {
-		return fmt.Errorf("%w by another etcd: stop it, or choose another directory", err)
-	}
-	return nil
+	return db.Close()
 }
 
 func tryLock(f *os.File) error {

@@ -110,8 +110,9 @@ func start(ctx context.Context, o Options, m member) (_ *Server, err error) {
 	}
 }
 
-// startEtcd turns etcd's way of reporting a damaged data directory, a fatal
-// log line or a panic, into an error.
+// startEtcd turns etcd's ways of reporting a damaged data directory, a fatal
+// log line or a panic, into an error. What etcd had opened by then stays open
+// until the process ends.
 func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -144,6 +145,7 @@ func (o Options) config(dir string, m member) (*embed.Config, error) {
 	cfg.ElectionMs = o.ElectionMs
 	cfg.UnsafeNoFsync = o.UnsafeNoFsync
 	cfg.EnableGRPCGateway = false
+	cfg.BcryptCost = 4 // the least; what a password here protects is on loopback
 	// Revisions beyond the last thousand serve nobody: what Fairlead keeps of
 	// the past, it keeps under keys of its own.
 	cfg.AutoCompactionMode = embed.CompactorModeRevision

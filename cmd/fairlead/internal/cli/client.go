@@ -1,0 +1,235 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/config"
+)
+
+// maxResponse bounds an answer: an apply answers with each resource that it
+// changes twice, before and after.
+const maxResponse = 512 << 20
+
+// client calls the public services of the controllers.
+type client struct {
+	pb.CatalogServiceClient
+	pb.RegionServiceClient
+	pb.OverrideServiceClient
+	pb.InsightServiceClient
+	conns *controllers
+}
+
+// connect prepares connections to the controllers; it does not wait for them.
+func (a *app) connect() (*client, error) {
+	if len(a.controllers) == 0 {
+		return nil, usagef("--controller: names none")
+	}
+	return dial("--controller", a.controllers)
+}
+
+func dial(flag string, addrs []string) (*client, error) {
+	c := &controllers{}
+	var errs []error
+	for _, addr := range addrs {
+		addr = strings.TrimSpace(addr)
+		if err := ops.RequireLoopback(flag, addr); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		conn, err := ops.Dial(addr, nil)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		c.all = append(c.all, controller{addr, conn})
+	}
+	if err := errors.Join(errs...); err != nil {
+		c.close()
+		return nil, usageError{errs[0]}
+	}
+	return &client{
+		CatalogServiceClient: pb.NewCatalogServiceClient(c), RegionServiceClient: pb.NewRegionServiceClient(c),
+		OverrideServiceClient: pb.NewOverrideServiceClient(c), InsightServiceClient: pb.NewInsightServiceClient(c),
+		conns: c,
+	}, nil
+}
+
+func (c *client) close() { c.conns.close() }
+
+// limit bounds a call by --timeout and by how long it is asked to wait.
+func (a *app) limit(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, a.timeout+wait)
+}
+
+// newRequestID names one change: sent again, to another controller even, it
+// changes nothing.
+func newRequestID() string { return "cli-" + rand.Text() }
+
+type controller struct {
+	addr string
+	conn *grpc.ClientConn
+}
+
+// controllers is a connection to the first controller that answers. A call
+// that one could not take goes to the next: every change carries a request id,
+// so one that had been made after all is not made twice.
+type controllers struct {
+	all  []controller
+	next int // index of the one that answered last
+}
+
+func (c *controllers) close() {
+	for _, t := range c.all {
+		_ = t.conn.Close()
+	}
+}
+
+// Invoke implements grpc.ClientConnInterface.
+func (c *controllers) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	_, write := args.(interface{ GetRequestId() string })
+	var failed []attempt
+	for i := range c.all {
+		at := (c.next + i) % len(c.all)
+		t := c.all[at]
+		var p peer.Peer
+		err := t.conn.Invoke(ctx, method, args, reply, append(opts, grpc.Peer(&p), grpc.MaxCallRecvMsgSize(maxResponse))...)
+		if err == nil {
+			c.next = at
+			return nil
+		}
+		st := status.Convert(err)
+		switch st.Code() {
+		case codes.Unavailable:
+			failed = append(failed, attempt{addr: t.addr, reached: p.Addr != nil, message: st.Message()})
+		default:
+			c.next = at
+			return &callError{addr: t.addr, st: st, note: noteFor(st.Code(), write)}
+		}
+	}
+	return unavailable(failed)
+}
+
+// NewStream implements grpc.ClientConnInterface.
+func (c *controllers) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.all[c.next].conn.NewStream(ctx, desc, method, opts...)
+}
+
+// attempt is a controller that could not take a call.
+type attempt struct {
+	addr    string
+	reached bool // it was connected to
+	message string
+}
+
+// unavailable makes one sentence of all attempts.
+func unavailable(failed []attempt) error {
+	var refused, silent []string
+	for _, f := range failed {
+		why, answered := dialReason(f.message)
+		switch {
+		case f.reached && answered:
+			refused = append(refused, f.addr+": "+f.message)
+		case f.reached:
+			silent = append(silent, f.addr+" (the connection broke: "+why+")")
+		default:
+			silent = append(silent, f.addr+" ("+why+")")
+		}
+	}
+	msg := strings.Join(refused, "; ")
+	if len(silent) > 0 {
+		if msg != "" {
+			msg += "; "
+		}
+		verb := " does not answer"
+		if len(silent) > 1 {
+			verb = " do not answer"
+		}
+		msg += strings.Join(silent, " and ") + verb
+	}
+	if len(refused) == 0 {
+		msg += ": is it running there? Name others with --controller or FAIRLEAD_CONTROLLER"
+	}
+	return &callError{st: status.New(codes.Unavailable, msg)}
+}
+
+var dialing = regexp.MustCompile(`(?s)^connection error: desc = "(?:transport: Error while dialing: )?(?:dial tcp [^ ]*: )?(?:connect: )?(.*?)"?$`)
+
+// dialReason takes what matters out of gRPC's words on a connection; answered
+// is true when they are not about one, so the controller's own.
+func dialReason(message string) (why string, answered bool) {
+	if m := dialing.FindStringSubmatch(message); m != nil {
+		switch why = m[1]; {
+		case strings.Contains(why, "deadline exceeded"), strings.Contains(why, "i/o timeout"):
+			return "no connection in time", false
+		case strings.Contains(why, "server preface"):
+			return why + "; does it speak gRPC without TLS?", false
+		}
+		return why, false
+	}
+	for _, s := range []string{"error reading from server", "transport is closing", "keepalive ping"} {
+		if strings.Contains(message, s) {
+			return message, false
+		}
+	}
+	return message, true
+}
+
+// maxReads bounds how often a list is begun again because the configuration
+// changed meanwhile.
+const maxReads = 5
+
+// list returns resources of one generation, however many pages they take.
+func (c *client) list(ctx context.Context, kind, name string) (*pb.ListResourcesResponse, error) {
+	for range maxReads {
+		all, moved, err := c.pages(ctx, kind, name)
+		if err != nil || !moved {
+			return all, err
+		}
+	}
+	return nil, fmt.Errorf("the configuration changed %d times while it was read: try again", maxReads)
+}
+
+func (c *client) pages(ctx context.Context, kind, name string) (all *pb.ListResourcesResponse, moved bool, err error) {
+	all = &pb.ListResourcesResponse{}
+	token := ""
+	for {
+		page, err := c.ListResources(ctx, &pb.ListResourcesRequest{Kind: kind, Name: name, PageToken: token})
+		if err != nil {
+			return nil, false, err
+		}
+		if token == "" {
+			all.Generation = page.GetGeneration()
+		} else if generation(page.GetGeneration()) != generation(all.GetGeneration()) {
+			return nil, true, nil
+		}
+		all.Resources = append(all.Resources, page.GetResources()...)
+		if token = page.GetNextPageToken(); token == "" {
+			return all, false, nil
+		}
+	}
+}
+
+// one returns a single resource.
+func (c *client) one(ctx context.Context, kind, name string) (*pb.Resource, error) {
+	list, err := c.ListResources(ctx, &pb.ListResourcesRequest{Kind: kind, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	if len(list.GetResources()) != 1 {
+		return nil, fmt.Errorf("the controller returned %d resources for %s/%s: want one", len(list.GetResources()), config.Plural(kind), name)
+	}
+	return list.GetResources()[0], nil
+}

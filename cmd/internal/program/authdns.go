@@ -1,0 +1,118 @@
+package program
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"os"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead-dns/fairlead/authdns"
+	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/regions/geo"
+)
+
+// Authdns is the options of fairlead-authdns.
+type Authdns struct {
+	Name, Region string
+	DNS          []string
+	GRPC         string // empty: no explain
+	HTTP         string
+	Controllers  []string
+	SnapshotDir  string
+	GeoIP        string
+
+	Geo     *geo.Database // loaded already; nil: from GeoIP
+	Log     *slog.Logger
+	Started func(Started) // called once it listens; optional
+}
+
+// Run runs a nameserver until ctx ends.
+func (o Authdns) Run(ctx context.Context) error {
+	errs := []error{ops.RequireLoopback("--grpc", o.GRPC)}
+	for _, c := range o.Controllers {
+		errs = append(errs, ops.RequireLoopback("--controllers", c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	db := o.Geo
+	if db == nil {
+		var err error
+		if db, err = ops.LoadGeo(o.GeoIP); err != nil {
+			return err
+		}
+	}
+	var listeners []net.Listener
+	closeAll := func(err error) error {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		return err
+	}
+	for _, l := range []struct{ flag, addr string }{{"--grpc", o.GRPC}, {"--http", o.HTTP}} {
+		listener, err := ops.Listen(ctx, l.flag, l.addr)
+		if err != nil {
+			return closeAll(err)
+		}
+		listeners = append(listeners, listener)
+	}
+	reg := ops.NewRegistry("fairlead-authdns", ops.Version())
+	opts := authdns.Options{
+		Name: o.Name, Region: o.Region, Version: ops.Version(), DNS: o.DNS, SnapshotDir: o.SnapshotDir,
+		Geo: db, Listener: listeners[0], Log: o.Log, Registerer: reg,
+	}
+	for _, addr := range o.Controllers {
+		conn, err := ops.Dial(addr, nil)
+		if err != nil {
+			return closeAll(err)
+		}
+		opts.Controllers = append(opts.Controllers, authdns.Controller{Addr: addr, Conn: conn})
+	}
+	s, err := authdns.New(opts)
+	if err != nil {
+		return closeAll(err)
+	}
+	if o.Started != nil {
+		st := Started{GRPC: listeners[0].Addr().String(), HTTP: listeners[1].Addr().String(), Ready: s.Ready}
+		for _, a := range s.Addrs() {
+			st.DNS = append(st.DNS, a.String())
+		}
+		o.Started(st)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Run(ctx) })
+	g.Go(func() error { return ops.HTTP{Listener: listeners[1], Gatherer: reg, Ready: s.Ready}.Run(ctx) })
+	g.Go(func() error { return ops.WatchGeo(ctx, o.GeoIP, o.Log, s.SetGeo) })
+	return g.Wait()
+}
+
+// AuthdnsCommand is the command line of fairlead-authdns.
+func AuthdnsCommand() *cobra.Command {
+	var o Authdns
+	var l logging
+	c := command("fairlead-authdns", "A Fairlead nameserver",
+		`A Fairlead nameserver answers DNS from a snapshot in memory. It follows the
+controllers, starts from its snapshot directory when there are none, and never
+stops answering because they are away.`, &l,
+		func(ctx context.Context) (err error) {
+			if o.Log, err = ops.NewLogger(os.Stderr, l.format, l.level); err != nil {
+				return usageError{err}
+			}
+			return o.Run(ctx)
+		})
+	hostname, _ := os.Hostname()
+	f := c.Flags()
+	f.StringVar(&o.Name, "name", hostname, "this nameserver's name, as its Nameserver resource has it")
+	f.StringVar(&o.Region, "region", "", "the region it is in")
+	f.StringSliceVar(&o.DNS, "dns", []string{":53"}, "addresses to answer DNS on, over UDP and TCP; repeatable")
+	f.StringVar(&o.GRPC, "grpc", "127.0.0.1:7444", "address of explain")
+	f.StringVar(&o.HTTP, "http", "127.0.0.1:8081", "address of /metrics, /healthz and /readyz")
+	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the controllers' gRPC addresses; name at least two")
+	f.StringVar(&o.SnapshotDir, "snapshot-dir", "/var/lib/fairlead/snapshots", "where the last good generations are kept")
+	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB file (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
+	return c
+}

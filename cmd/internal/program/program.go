@@ -1,0 +1,89 @@
+// Package program holds the programs behind the mains: options as flags give
+// them, and Run functions that wire the real parts together. `fairlead dev`
+// calls the same Run functions, so what it shows is what runs in production.
+package program
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+)
+
+// Started tells where a program listens, once it does.
+type Started struct {
+	GRPC, HTTP string
+	DNS        []string
+	// Ready says why the program is not ready, or nil.
+	Ready func() error
+}
+
+// logging is the options that every program has.
+type logging struct{ format, level string }
+
+func (l *logging) flags(f *pflag.FlagSet) {
+	f.StringVar(&l.format, "log-format", "text", "text or json")
+	f.StringVar(&l.level, "log-level", "info", "debug, info, warn or error")
+}
+
+// Main runs a program's command to its end and returns the exit code: 0 done,
+// 1 failed, 2 usage.
+func Main(cmd *cobra.Command) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	cmd.Version = ops.Version()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return usageError{err} })
+	err := cmd.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(os.Stderr, "%s: %v\nSee %s --help.\n", cmd.Name(), err, cmd.Name())
+		return 2
+	}
+	fmt.Fprintf(os.Stderr, "%s: %v\n", cmd.Name(), err)
+	return 1
+}
+
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// FromEnvironment sets the flags that were not given from FAIRLEAD_<FLAG>.
+func FromEnvironment(f *pflag.FlagSet) error {
+	var errs []error
+	f.VisitAll(func(flag *pflag.Flag) {
+		if flag.Changed {
+			return
+		}
+		name := "FAIRLEAD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
+		if v, ok := os.LookupEnv(name); ok {
+			if err := f.Set(flag.Name, v); err != nil {
+				errs = append(errs, usageError{fmt.Errorf("%s: %w", name, err)})
+			}
+		}
+	})
+	return errors.Join(errs...)
+}
+
+// command makes the command of a program.
+func command(use, short, long string, log *logging, run func(context.Context) error) *cobra.Command {
+	c := &cobra.Command{
+		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
+		PreRunE: func(c *cobra.Command, _ []string) error { return FromEnvironment(c.Flags()) },
+		RunE:    func(c *cobra.Command, _ []string) error { return run(c.Context()) },
+	}
+	c.Flags().SortFlags = false
+	log.flags(c.Flags())
+	return c
+}
