@@ -34,15 +34,14 @@ type Effect struct {
 // Serves tells whether the endpoint is healthy and neither drained nor forced down.
 func (e Effect) Serves() bool { return e.Healthy && !e.Drained && !e.ForcedDown }
 
-// String names the state as explain prints it.
+// String names the state: forced-down, drained, healthy or unhealthy. What is
+// under an override is told beside it, not here.
 func (e Effect) String() string {
 	switch {
 	case e.ForcedDown:
 		return "forced-down"
-	case e.Drained && e.Healthy:
-		return "drained"
 	case e.Drained:
-		return "drained, unhealthy"
+		return "drained"
 	case e.Healthy:
 		return "healthy"
 	default:
@@ -50,7 +49,8 @@ func (e Effect) String() string {
 	}
 }
 
-// Effective combines an endpoint's verdict and the overrides that hold it:
+// Effective combines an endpoint's verdict and the overrides that hold it, in
+// any order:
 //
 //	force-down > drain > force-up > verdict
 //
@@ -64,7 +64,9 @@ func (e Effect) String() string {
 //	any      any        force-down        as without          never
 //
 // The verdict is the last one that was HEALTHY or UNHEALTHY: an UNKNOWN
-// quorum keeps it, so UNKNOWN here means that no verdict was ever passed.
+// quorum keeps it, so UNKNOWN here means that no verdict was ever passed. Of
+// several overrides with the action that decides, the one with the least id
+// is named.
 func Effective(checked bool, verdict, neverJudged Status, overrides []*Override) Effect {
 	var e Effect
 	switch {
@@ -86,7 +88,7 @@ func Effective(checked bool, verdict, neverJudged Status, overrides []*Override)
 		case ForceDown:
 			e.ForcedDown = true
 		}
-		if decides == nil || o.Action > decides.Action {
+		if decides == nil || o.Action > decides.Action || o.Action == decides.Action && o.ID < decides.ID {
 			decides = o
 		}
 	}

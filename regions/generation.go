@@ -31,13 +31,15 @@ func (g Generation) String() string {
 	return fmt.Sprintf("%d.%d", g.Epoch, g.Revision)
 }
 
-// ParseGeneration reads what String prints.
+// ParseGeneration reads what String prints, except for the zero value, which
+// is no generation that could be asked for.
 func ParseGeneration(s string) (Generation, error) {
-	e, r, ok := strings.Cut(s, ".")
+	e, r, _ := strings.Cut(s, ".")
 	epoch, err1 := strconv.ParseUint(e, 10, 64)
-	rev, err2 := strconv.ParseInt(r, 10, 64)
-	if !ok || err1 != nil || err2 != nil || rev < 0 {
+	rev, err2 := strconv.ParseUint(r, 10, 63)
+	g := Generation{Epoch: epoch, Revision: int64(rev)}
+	if err1 != nil || err2 != nil || g.IsZero() {
 		return Generation{}, fmt.Errorf("%q is no generation: want EPOCH.REVISION, as 1.42", s)
 	}
-	return Generation{Epoch: epoch, Revision: rev}, nil
+	return g, nil
 }

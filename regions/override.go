@@ -63,3 +63,47 @@ type Override struct {
 	Created time.Time
 	Expires time.Time // zero: never
 }
+
+// OverrideIndex finds the overrides of an endpoint without trying all of them.
+// Immutable.
+type OverrideIndex struct {
+	byService map[string][]*Override
+	byRegion  map[string][]*Override
+	others    []*Override
+}
+
+// IndexOverrides indexes overrides, which must not change any more.
+func IndexOverrides(overrides []Override) *OverrideIndex {
+	x := &OverrideIndex{}
+	put := func(m *map[string][]*Override, key string, o *Override) {
+		if *m == nil {
+			*m = make(map[string][]*Override)
+		}
+		(*m)[key] = append((*m)[key], o)
+	}
+	for i := range overrides {
+		o := &overrides[i]
+		switch {
+		case o.Scope.Service != "":
+			put(&x.byService, o.Scope.Service, o)
+		case o.Scope.Region != "":
+			put(&x.byRegion, o.Scope.Region, o)
+		default:
+			x.others = append(x.others, o)
+		}
+	}
+	return x
+}
+
+// Append appends the overrides whose scope holds an endpoint, given by the
+// names around it, in no particular order.
+func (x *OverrideIndex) Append(to []*Override, service, endpoint, region, availabilityZone string) []*Override {
+	for _, list := range [...][]*Override{x.byService[service], x.byRegion[region], x.others} {
+		for _, o := range list {
+			if o.Scope.Holds(service, endpoint, region, availabilityZone) {
+				to = append(to, o)
+			}
+		}
+	}
+	return to
+}

@@ -3,6 +3,8 @@ package regions
 import (
 	"net/netip"
 	"slices"
+	"strings"
+	"time"
 )
 
 // Limits that validation holds and that tables are sized by.
@@ -69,6 +71,9 @@ type Service struct {
 	TTL     uint32 // seconds
 	Policy  uint16
 	Checked bool // has a health check
+	// Spread is how far apart the verdicts on endpoints that fail at the same
+	// moment may come: the check's interval and timeout together.
+	Spread  time.Duration
 	AllDown AllDown
 	// NeverJudged counts for endpoints on which no verdict was ever passed.
 	NeverJudged Status
@@ -165,28 +170,7 @@ type Plan struct {
 	Overrides  []Override // sorted by id
 }
 
-// OverridesOf returns the overrides whose scope holds an endpoint.
-func (p *Plan) OverridesOf(service int32, endpoint int) []*Override {
-	var out []*Override
-	s := &p.Services[service]
-	e := &s.Endpoints[endpoint]
-	for i := range p.Overrides {
-		if p.Overrides[i].Scope.Holds(s.Name, e.Name, p.Regions[e.Region].Name, e.AvailabilityZone) {
-			out = append(out, &p.Overrides[i])
-		}
-	}
-	return out
-}
-
 // SortOverrides sorts by id, the order in which a plan holds them.
 func SortOverrides(o []Override) {
-	slices.SortFunc(o, func(a, b Override) int {
-		if a.ID < b.ID {
-			return -1
-		}
-		if a.ID > b.ID {
-			return 1
-		}
-		return 0
-	})
+	slices.SortFunc(o, func(a, b Override) int { return strings.Compare(a.ID, b.ID) })
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/miekg/dns"
+	"pgregory.net/rapid"
 )
 
 // askSubnet sends a client subnet option as raw bytes and returns the
@@ -123,4 +124,53 @@ func TestSubnetDecides(t *testing.T) {
 	if _, info := ask(t, r, m, netip.AddrFrom16(clientA.As16()), UDP); info.Region != 0 {
 		t.Errorf("%+v", info)
 	}
+}
+
+// Every address inside a returned scope gets the same response: resolvers
+// answer all of them from their cache.
+func TestScopeHolds(t *testing.T) {
+	r := responder(t, Options{})
+	send := func(t *rapid.T, q string, p netip.Prefix) (answer string, scope int) {
+		m := question(q, "A")
+		m.SetEdns0(1232, false)
+		family := uint16(1)
+		if p.Addr().Is6() {
+			family = 2
+		}
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_SUBNET{
+			Code: dns.EDNS0SUBNET, Family: family, SourceNetmask: uint8(p.Bits()), Address: p.Addr().AsSlice(),
+		})
+		b, err := m.Pack()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, _ := r.Respond(nil, Query{Wire: b, Source: clientB, Random: 5}, fixture())
+		got := new(dns.Msg)
+		if err := got.Unpack(out); err != nil {
+			t.Fatal(err)
+		}
+		return text(got), int(got.IsEdns0().Option[0].(*dns.EDNS0_SUBNET).SourceScope)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		q := rapid.SampledFrom([]string{"www.example.test.", "chain.example.test.", "cdn.example.test.", "example.test."}).Draw(t, "name")
+		seeds := []netip.Addr{clientA, clientB, netip.MustParseAddr("198.51.101.1"), netip.MustParseAddr("2001:db8:a::1"), netip.MustParseAddr("2001:db8:b::1")}
+		near := rapid.SampledFrom(seeds).Draw(t, "near").AsSlice()
+		// Some bits of an address near the border of a rule are turned over.
+		bit := rapid.IntRange(0, len(near)*8-1).Draw(t, "bit")
+		near[bit/8] ^= 1 << (7 - bit%8)
+		addr, _ := netip.AddrFromSlice(near)
+		p := netip.PrefixFrom(addr, rapid.IntRange(1, addr.BitLen()).Draw(t, "source")).Masked()
+		answer, scope := send(t, q, p)
+		// Another address of the scope differs somewhere behind it.
+		other := p.Addr().AsSlice()
+		for i := scope; i < len(other)*8; i++ {
+			if rapid.Bool().Draw(t, "turn") {
+				other[i/8] ^= 1 << (7 - i%8)
+			}
+		}
+		a, _ := netip.AddrFromSlice(other)
+		if got, s := send(t, q, netip.PrefixFrom(a, a.BitLen())); got != answer || s != scope {
+			t.Fatalf("%s: %s/%d has\n%s\n%s has (scope %d)\n%s", q, p, scope, answer, a, s, got)
+		}
+	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,6 +21,17 @@ var discard = slog.New(slog.DiscardHandler)
 
 // patience is what a test waits for something that must happen.
 const patience = 10 * time.Second
+
+// hasIPv6 tells whether the machine has an IPv6 loopback; containers often
+// have none, and what is tested there is IPv4 alone.
+var hasIPv6 = sync.OnceValue(func() bool {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
+})
 
 // echo answers every message with itself.
 func echo(dst, query []byte, _ netip.AddrPort, _ netip.Addr, _ bool) []byte {

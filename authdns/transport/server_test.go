@@ -15,8 +15,12 @@ import (
 )
 
 func TestUDPAndTCPShareThePort(t *testing.T) {
-	s := run(t, Options{Addrs: []string{"127.0.0.1:0", "[::1]:0", "127.0.0.2:0"}, Handler: echo})
-	if len(s.Addrs()) != 3 {
+	addrs := []string{"127.0.0.1:0", "127.0.0.2:0"}
+	if hasIPv6() {
+		addrs = append(addrs, "[::1]:0")
+	}
+	s := run(t, Options{Addrs: addrs, Handler: echo})
+	if len(s.Addrs()) != len(addrs) {
 		t.Fatalf("%v", s.Addrs())
 	}
 	for _, a := range s.Addrs() {

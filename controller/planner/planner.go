@@ -8,15 +8,28 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	"github.com/fairlead-dns/fairlead/controller/store"
+	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/plan"
+)
+
+const (
+	// A head that could not be published is looked at again after a pause that
+	// doubles between these.
+	retryMin = 250 * time.Millisecond
+	retryMax = 5 * time.Second
+	// keepRecent is how many generations nameservers may still be fetching.
+	keepRecent = 3
 )
 
 // Current is a generation that was read, compiled and checked. Immutable.
@@ -37,29 +50,29 @@ type Options struct {
 
 // Planner follows the head.
 type Planner struct {
-	opts    Options
-	current atomic.Pointer[Current]
-	refusal atomic.Pointer[string]
-	lastOK  atomic.Int64 // Unix nanoseconds of the last answer of the store
+	opts      Options
+	current   atomic.Pointer[Current]
+	recent    atomic.Pointer[[]*Current] // newest first
+	refusal   atomic.Pointer[string]
+	available atomic.Bool
+	look      chan struct{} // look at the store now
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every new plan
 
-	generation prometheus.Gauge
-	refused    prometheus.Gauge
-	available  prometheus.Gauge
+	metrics struct{ generation, refused, available prometheus.Gauge }
 }
 
 // New returns a planner; Run does its work.
 func New(o Options) *Planner {
-	p := &Planner{
-		opts: o, changed: make(chan struct{}),
-		generation: prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_revision", Help: "Revision of the generation that is published."}),
-		refused:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_refused", Help: "1 while the head of the store cannot be published."}),
-		available:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_store_available", Help: "1 while etcd answers."}),
-	}
+	p := &Planner{opts: o, changed: make(chan struct{}), look: make(chan struct{}, 1)}
+	p.recent.Store(&[]*Current{})
+	m := &p.metrics
+	m.generation = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_revision", Help: "Revision of the generation that is published."})
+	m.refused = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_refused", Help: "1 while the head of the store cannot be published."})
+	m.available = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_store_available", Help: "1 while etcd answers."})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(p.generation, p.refused, p.available)
+		o.Registerer.MustRegister(m.generation, m.refused, m.available)
 	}
 	return p
 }
@@ -67,11 +80,31 @@ func New(o Options) *Planner {
 // Current returns the plan that is published, nil before the first.
 func (p *Planner) Current() *Current { return p.current.Load() }
 
+// Recent returns the plan that is published and a few before it, newest
+// first: nameservers may still be fetching them.
+func (p *Planner) Recent() []*Current { return *p.recent.Load() }
+
 // Changed returns a channel that is closed at the next new plan.
 func (p *Planner) Changed() <-chan struct{} {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.changed
+}
+
+// Reached returns when a generation or a newer one is published, or with
+// false when ctx ends.
+func (p *Planner) Reached(ctx context.Context, gen regions.Generation) bool {
+	for {
+		changed := p.Changed()
+		if cur := p.current.Load(); cur != nil && cur.Generation.Compare(gen) >= 0 {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // Refusal says why the head is not published, or is empty.
@@ -83,60 +116,154 @@ func (p *Planner) Refusal() string {
 }
 
 // StoreAvailable tells whether etcd answered at the last attempt.
-func (p *Planner) StoreAvailable() bool { return p.lastOK.Load() != 0 }
+func (p *Planner) StoreAvailable() bool { return p.available.Load() }
+
+// Saw notes which generation a nameserver serves. One that is ahead of what is
+// published makes Run look at the store: either another controller was faster,
+// or the store has gone back.
+func (p *Planner) Saw(nameserver string, gen regions.Generation, installation string) {
+	p.opts.Catalog.Saw(nameserver, gen, installation)
+	cur := p.current.Load()
+	if !gen.IsZero() && (cur == nil || cur.Head.GetInstallation() == installation && cur.Generation.Compare(gen) < 0) {
+		p.lookNow()
+	}
+}
+
+// Lost notes that a nameserver is no longer connected.
+func (p *Planner) Lost(nameserver string) {
+	p.opts.Catalog.Lost(nameserver)
+	if p.Refusal() != "" {
+		p.lookNow()
+	}
+}
+
+func (p *Planner) lookNow() {
+	select {
+	case p.look <- struct{}{}:
+	default:
+	}
+}
+
+// sight is a head as Watch found it.
+type sight struct {
+	head store.Head
+	err  error
+}
 
 // Run follows the head until ctx ends.
 func (p *Planner) Run(ctx context.Context) error {
-	return p.opts.Store.Watch(ctx, func(h store.Head, err error) {
-		if err != nil {
-			if p.lastOK.Swap(0) != 0 {
-				p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
+	seen := make(chan sight, 1)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return p.opts.Store.Watch(ctx, func(h store.Head, err error) {
+			select {
+			case <-seen: // nobody needs the one before
+			default:
 			}
-			p.available.Set(0)
-			return
-		}
-		p.lastOK.Store(time.Now().UnixNano())
-		p.available.Set(1)
-		if err := p.follow(ctx, h); err != nil && ctx.Err() == nil {
-			msg := err.Error()
-			p.refusal.Store(&msg)
-			p.refused.Set(1)
-			p.opts.Log.Error("the head is not published; the last generation stays", "revision", h.Revision, "err", err)
-		}
+			seen <- sight{h, err}
+		})
 	})
+	g.Go(func() error { p.run(ctx, seen); return nil })
+	return g.Wait()
 }
 
-func (p *Planner) follow(ctx context.Context, h store.Head) error {
-	cur := p.current.Load()
-	if h.Revision == 0 {
-		if cur != nil {
-			return errors.New("the head key is gone; restore it from a backup")
+// run publishes what is seen. Watch tells of a head once; one that could not
+// be published is tried again here.
+func (p *Planner) run(ctx context.Context, seen <-chan sight) {
+	pause := retryMin
+	retry := time.NewTimer(0)
+	retry.Stop()
+	defer retry.Stop()
+	for {
+		var err error
+		select {
+		case <-ctx.Done():
+			return
+		case s := <-seen:
+			pause = retryMin
+			if err = s.err; err == nil {
+				err = p.publish(ctx, s.head)
+			}
+		case <-p.look:
+			err = p.read(ctx)
+		case <-retry.C:
+			err = p.read(ctx)
 		}
-		return nil
+		if ctx.Err() != nil {
+			return
+		}
+		if p.judge(err) {
+			retry.Stop()
+			pause = retryMin
+			continue
+		}
+		retry.Reset(pause/2 + rand.N(pause/2))
+		pause = min(2*pause, retryMax)
 	}
-	if cur != nil {
-		if id := cur.Head.GetInstallation(); h.GetInstallation() != id {
-			return fmt.Errorf("the head belongs to installation %q, this is %q", h.GetInstallation(), id)
+}
+
+// judge notes what came of looking at the head; it returns whether all is well.
+func (p *Planner) judge(err error) bool {
+	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) {
+		if p.available.Swap(false) {
+			p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
 		}
-		if h.GetEpoch() < cur.Generation.Epoch || (h.GetEpoch() == cur.Generation.Epoch && h.Revision < cur.Generation.Revision) {
-			return fmt.Errorf("the head (%d.%d) is older than the generation published (%v)", h.GetEpoch(), h.Revision, cur.Generation)
-		}
-		if cur.Generation.Revision == h.Revision && cur.Generation.Epoch == h.GetEpoch() {
-			p.clearRefusal()
-			return nil
-		}
+		p.metrics.available.Set(0)
+		return false
 	}
+	p.available.Store(true)
+	p.metrics.available.Set(1)
+	if err == nil {
+		if p.refusal.Swap(nil) != nil {
+			p.opts.Log.Info("the head is published again")
+		}
+		p.metrics.refused.Set(0)
+		return true
+	}
+	msg := err.Error()
+	if was := p.refusal.Swap(&msg); was == nil || *was != msg {
+		p.opts.Log.Error("the head is not published; the last generation stays", "err", err)
+	}
+	p.metrics.refused.Set(1)
+	return false
+}
+
+// publish publishes the version under a head.
+func (p *Planner) publish(ctx context.Context, h store.Head) error {
 	v, err := p.opts.Catalog.Load(ctx, h)
+	if errors.Is(err, catalog.ErrLineage) {
+		return p.read(ctx) // this head may have been overtaken
+	}
 	if err != nil {
 		return err
+	}
+	return p.adopt(v)
+}
+
+// read publishes the current version.
+func (p *Planner) read(ctx context.Context) error {
+	v, err := p.opts.Catalog.Read(ctx)
+	if err != nil {
+		return err
+	}
+	return p.adopt(v)
+}
+
+// adopt compiles a version and makes it the current one.
+func (p *Planner) adopt(v *catalog.Version) error {
+	cur := p.current.Load()
+	if v.Generation.IsZero() || cur != nil && v.Generation.Compare(cur.Generation) <= 0 {
+		return nil
 	}
 	next, err := Compile(v, cur)
 	if err != nil {
 		return fmt.Errorf("generation %v: %w", v.Generation, err)
 	}
-	p.clearRefusal()
 	p.current.Store(next)
-	p.generation.Set(float64(next.Generation.Revision))
+	recent := append([]*Current{next}, p.Recent()...)
+	recent = recent[:min(keepRecent, len(recent))]
+	p.recent.Store(&recent)
+	p.metrics.generation.Set(float64(next.Generation.Revision))
 	if p.opts.OnPlan != nil {
 		p.opts.OnPlan(next)
 	}
@@ -148,22 +275,21 @@ func (p *Planner) follow(ctx context.Context, h store.Head) error {
 	return nil
 }
 
-func (p *Planner) clearRefusal() {
-	p.refusal.Store(nil)
-	p.refused.Set(0)
-}
-
 // Compile compiles a version; the base of prev (which may be nil) is taken
 // over when the configuration is the same.
-func Compile(v *catalog.Version, prev *Current) (*Current, error) {
+func Compile(v *catalog.Version, prev *Current) (_ *Current, err error) {
+	// What another version of this program wrote must not end this one
+	// (invariant 16).
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("compiling it panics: %v\n%s", r, debug.Stack())
+		}
+	}()
 	var base *plan.Base
 	if prev != nil && prev.Set == v.Set {
 		base = prev.Plan.Compiled
-	} else {
-		var err error
-		if base, err = plan.Compile(v.Set); err != nil {
-			return nil, err
-		}
+	} else if base, err = plan.Compile(v.Set); err != nil {
+		return nil, err
 	}
 	return &Current{Version: v, Plan: base.With(v.Generation, v.Overrides)}, nil
 }

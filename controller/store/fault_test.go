@@ -23,50 +23,53 @@ func TestSwapFaults(t *testing.T) {
 	for name, tc := range map[string]struct {
 		// times that the fault strikes; 0: always
 		times int
-		fault func(txn *etcdserverpb.TxnRequest, send func() error) error
+		fault func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error
 		made  bool
 		err   error
+		// RequestTimeout, where the fault uses it up
+		patience time.Duration
 	}{
 		"answer lost": {
 			times: 1, made: true,
-			fault: func(_ *etcdserverpb.TxnRequest, send func() error) error { send(); return errLost },
+			fault: func(_ context.Context, _ *etcdserverpb.TxnRequest, send func() error) error { send(); return errLost },
 		},
 		"answer lost, as a timeout of the server's": {
 			times: 1, made: true,
-			fault: func(_ *etcdserverpb.TxnRequest, send func() error) error {
+			fault: func(_ context.Context, _ *etcdserverpb.TxnRequest, send func() error) error {
 				send()
 				return status.Error(codes.DeadlineExceeded, "context deadline exceeded")
 			},
 		},
 		"answer lost, silently": {
 			times: 1, made: true,
-			fault: func(_ *etcdserverpb.TxnRequest, send func() error) error {
+			patience: 2 * time.Second,
+			fault: func(ctx context.Context, _ *etcdserverpb.TxnRequest, send func() error) error {
 				send()
-				time.Sleep(500 * time.Millisecond) // over the attempt's time
-				return errLost
+				<-ctx.Done()
+				return status.FromContextError(ctx.Err()).Err()
 			},
 		},
 		"request lost": {
 			times: 1, made: true, // by the second attempt
-			fault: func(*etcdserverpb.TxnRequest, func() error) error { return errLost },
+			fault: func(context.Context, *etcdserverpb.TxnRequest, func() error) error { return errLost },
 		},
 		"request lost for good": {
-			made: false, err: store.ErrUnavailable,
-			fault: func(*etcdserverpb.TxnRequest, func() error) error { return errLost },
+			made: false, err: store.ErrUnavailable, patience: time.Second,
+			fault: func(context.Context, *etcdserverpb.TxnRequest, func() error) error { return errLost },
 		},
 		"a leader election": {
 			times: 2, made: true,
-			fault: func(*etcdserverpb.TxnRequest, func() error) error {
+			fault: func(context.Context, *etcdserverpb.TxnRequest, func() error) error {
 				return status.Error(codes.Unknown, "raft proposal dropped")
 			},
 		},
 		"delivered twice": {
 			times: 1, made: true,
-			fault: func(_ *etcdserverpb.TxnRequest, send func() error) error { send(); return send() },
+			fault: func(_ context.Context, _ *etcdserverpb.TxnRequest, send func() error) error { send(); return send() },
 		},
 		"refused": {
 			made: false, err: store.ErrFull,
-			fault: func(*etcdserverpb.TxnRequest, func() error) error {
+			fault: func(context.Context, *etcdserverpb.TxnRequest, func() error) error {
 				return status.Error(codes.ResourceExhausted, "etcdserver: mvcc: database space exceeded")
 			},
 		},
@@ -76,15 +79,16 @@ func TestSwapFaults(t *testing.T) {
 				t.Parallel()
 				server := startServer(t)
 				strikes := 0
-				c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+				c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
 					if writes(txn, headKey) && (tc.times == 0 || strikes < tc.times) {
 						strikes++
-						return tc.fault(txn, send)
+						return tc.fault(ctx, txn, send)
 					}
 					return send()
 				})
-				s := open(t, store.Options{Client: c, RequestTimeout: 900 * time.Millisecond})
-				rev, err := s.Swap(t.Context(), swap(0, manifest(t, s, "m"), id))
+				s := open(t, store.Options{Client: c})
+				m := manifest(t, s, "m")
+				rev, err := open(t, store.Options{Client: c, RequestTimeout: tc.patience}).Swap(t.Context(), swap(0, m, id))
 				if tc.err == nil {
 					check(t, err)
 				} else {
@@ -132,17 +136,17 @@ func TestSwapDeliveredLate(t *testing.T) {
 		}
 	}
 	lossy := true
-	c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+	c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
 		if lossy && writes(txn, headKey) {
 			held = append(held, txn)
 			return errLost
 		}
 		return send()
 	})
-	s := open(t, store.Options{Client: c, RequestTimeout: 300 * time.Millisecond})
+	s := open(t, store.Options{Client: c})
 	w := swap(0, manifest(t, s, "m"), "r")
 	for range 2 {
-		_, err := s.Swap(t.Context(), w)
+		_, err := open(t, store.Options{Client: c, RequestTimeout: time.Second}).Swap(t.Context(), w)
 		wantErr(t, err, store.ErrUnavailable)
 		deliver() // the head is as they expect, but they are fenced
 		if h := mustHead(t, s); h.Revision != 0 || len(held) == 0 {
@@ -166,7 +170,7 @@ func TestSwapUnknownOutcome(t *testing.T) {
 	for _, made := range []bool{false, true} {
 		server := startServer(t)
 		gone := false
-		c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+		c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
 			if writes(txn, headKey) {
 				if made {
 					send()
@@ -178,9 +182,9 @@ func TestSwapUnknownOutcome(t *testing.T) {
 			}
 			return send()
 		})
-		s := open(t, store.Options{Client: c, RequestTimeout: 300 * time.Millisecond})
+		s := open(t, store.Options{Client: c})
 		m := manifest(t, s, "m")
-		_, err := s.Swap(t.Context(), swap(0, m, "r"))
+		_, err := open(t, store.Options{Client: c, RequestTimeout: time.Second}).Swap(t.Context(), swap(0, m, "r"))
 		wantErr(t, err, store.ErrUnknownOutcome)
 
 		gone = false
@@ -196,7 +200,7 @@ func TestSwapCancelledMidway(t *testing.T) {
 	t.Parallel()
 	server := startServer(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+	c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
 		if !writes(txn, headKey) {
 			return send()
 		}
@@ -219,7 +223,7 @@ func TestSwapRequestTwiceAtOnce(t *testing.T) {
 	other := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: server.Endpoints()})})
 	m := manifest(t, other, "m")
 	var rev int64
-	c := faulty(t, server.Endpoints(), func(txn *etcdserverpb.TxnRequest, send func() error) error {
+	c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
 		if writes(txn, headKey) && rev == 0 {
 			rev = mustSwap(t, other, swap(0, m, "r"))
 		}

@@ -50,8 +50,13 @@ func dial(t testing.TB, o store.DialOptions) *clientv3.Client {
 	return c
 }
 
+// open opens a store which, unless the test is about timeouts, has patience
+// with a busy machine.
 func open(t testing.TB, o store.Options) *store.Store {
 	t.Helper()
+	if o.RequestTimeout == 0 {
+		o.RequestTimeout = 30 * time.Second
+	}
 	s, err := store.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -69,7 +74,7 @@ func newStore(t testing.TB) (*store.Store, *clientv3.Client) {
 
 // faulty is a client whose transactions pass through a function of the test's,
 // which may lose the request, the answer, or deliver the request late.
-func faulty(t testing.TB, endpoints []string, fault func(txn *etcdserverpb.TxnRequest, send func() error) error) *clientv3.Client {
+func faulty(t testing.TB, endpoints []string, fault func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error) *clientv3.Client {
 	t.Helper()
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: endpoints,
@@ -80,7 +85,7 @@ func faulty(t testing.TB, endpoints []string, fault func(txn *etcdserverpb.TxnRe
 				if !ok {
 					return invoke(ctx, method, req, reply, cc, opts...)
 				}
-				return fault(txn, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
+				return fault(ctx, txn, func() error { return invoke(ctx, method, req, reply, cc, opts...) })
 			})},
 	})
 	if err != nil {
@@ -88,6 +93,12 @@ func faulty(t testing.TB, endpoints []string, fault func(txn *etcdserverpb.TxnRe
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// hasty opens a store that gives up soon.
+func hasty(t testing.TB, c *clientv3.Client) *store.Store {
+	t.Helper()
+	return open(t, store.Options{Client: c, RequestTimeout: 400 * time.Millisecond})
 }
 
 // writes tells whether a transaction writes the key.

@@ -18,24 +18,25 @@ func TestQuorumLost(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t, embedded.ClusterOptions{})
 	c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
-	s := open(t, store.Options{Client: c, RequestTimeout: 600 * time.Millisecond})
+	s := open(t, store.Options{Client: c})
 	digests, err := s.Put(t.Context(), numbered(3, 10))
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := digests[0].Bytes()
 	rev := mustSwap(t, s, swap(0, m, "a"))
-	w := watch(t, s)
+	soon := hasty(t, c)
+	w := watch(t, open(t, store.Options{Client: c, RequestTimeout: 400 * time.Millisecond, ReadInterval: 100 * time.Millisecond}))
 	w.waitRevision(rev)
 
 	check(t, cluster.Stop(0, 1))
 	var calls sync.WaitGroup
 	for name, call := range map[string]func() error{
-		"Head":    func() error { _, err := s.Head(t.Context()); return err },
-		"Put":     func() error { _, err := s.Put(t.Context(), [][]byte{[]byte("new")}); return err },
-		"Swap":    func() error { _, err := s.Swap(t.Context(), swap(rev, m, "b")); return err },
-		"Request": func() error { _, _, _, err := s.Request(t.Context(), "a"); return err },
-		"Events":  func() error { _, _, err := s.Events(t.Context(), 0, ""); return err },
+		"Head":    func() error { _, err := soon.Head(t.Context()); return err },
+		"Put":     func() error { _, err := soon.Put(t.Context(), [][]byte{[]byte("new")}); return err },
+		"Swap":    func() error { _, err := soon.Swap(t.Context(), swap(rev, m, "b")); return err },
+		"Request": func() error { _, _, _, err := soon.Request(t.Context(), "a"); return err },
+		"Events":  func() error { _, _, err := soon.Events(t.Context(), 0, ""); return err },
 	} {
 		calls.Go(func() {
 			if err := call(); !errors.Is(err, store.ErrUnavailable) {
@@ -64,7 +65,7 @@ func TestQuorumLost(t *testing.T) {
 func TestMemberIsolated(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t, embedded.ClusterOptions{})
-	s := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}), RequestTimeout: 3 * time.Second, ReadInterval: never})
+	s := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}), ReadInterval: never})
 	m := manifest(t, s, "m")
 	rev := mustSwap(t, s, swap(0, m, "first"))
 	w := watch(t, s)
@@ -93,11 +94,9 @@ func TestLeadersStop(t *testing.T) {
 	)
 	ctx, stop := context.WithCancel(t.Context())
 	for i := range writers {
-		s := open(t, store.Options{
-			Client:         dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}),
-			RequestTimeout: 400 * time.Millisecond, // less than an election may take
-		})
-		m := manifest(t, s, "m")
+		c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
+		m := manifest(t, open(t, store.Options{Client: c}), "m")
+		s := hasty(t, c) // an election may take longer
 		wg.Go(func() {
 			for n := 0; ctx.Err() == nil; n++ {
 				h, err := s.Head(t.Context())

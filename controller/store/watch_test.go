@@ -198,18 +198,25 @@ func TestWatchAvailability(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t, embedded.ClusterOptions{Members: 1})
 	c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
-	s := open(t, store.Options{Client: c, ReadInterval: 20 * time.Millisecond, RequestTimeout: 100 * time.Millisecond})
+	s := open(t, store.Options{Client: c})
 	rev := mustSwap(t, s, swap(0, manifest(t, s, "m"), "first"))
-	w := watch(t, s)
+	w := watch(t, open(t, store.Options{Client: c, ReadInterval: 20 * time.Millisecond, RequestTimeout: 100 * time.Millisecond}))
 	w.waitRevision(rev)
-	for round := range 2 {
+	for range 2 {
 		check(t, cluster.Stop(0))
 		w.waitErr(store.ErrUnavailable)
 		time.Sleep(300 * time.Millisecond) // several reads that fail
-		if l, n := w.last(); l.head.Revision != rev || n != 2+2*round {
-			t.Errorf("call %d: revision %d, want %d", n, l.head.Revision, rev)
-		}
 		check(t, cluster.Restart(t.Context(), 0))
 		w.waitRevision(rev)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i, s := range w.all {
+		if s.head.Revision != rev && i > 0 {
+			t.Errorf("call %d: revision %d, want %d", i, s.head.Revision, rev)
+		}
+		if i > 0 && (s.err == nil) == (w.all[i-1].err == nil) {
+			t.Errorf("calls %d and %d say the same: %v, %v", i-1, i, w.all[i-1].err, s.err)
+		}
 	}
 }

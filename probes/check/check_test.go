@@ -136,8 +136,8 @@ func TestHTTP(t *testing.T) {
 		{"/status/503", []uint32{200, 503}, time.Second, Passed, "HTTP 503"},
 		{"/status/204", []uint32{200}, time.Second, Failed, "HTTP 204"},
 		{"/large", nil, time.Second, Passed, "HTTP 200"},
-		{"/endless", nil, 100 * time.Millisecond, Passed, "HTTP 200"},
-		{"/slow", nil, 100 * time.Millisecond, Failed, "timeout after 100ms waiting for the response"},
+		{"/endless", nil, 500 * time.Millisecond, Passed, "HTTP 200"},
+		{"/slow", nil, 300 * time.Millisecond, Failed, "timeout after 300ms waiting for the response"},
 		{"/header", nil, time.Second, Failed, "no valid HTTP response"},
 	} {
 		t.Run(tc.path+fmt.Sprint(tc.statuses), func(t *testing.T) {

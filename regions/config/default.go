@@ -217,7 +217,10 @@ func canonicalTargets(targets []string) {
 	for i, s := range targets {
 		targets[i] = canonicalName(s)
 		if a, err := netip.ParseAddr(targets[i]); err == nil {
-			targets[i] = a.String()
+			var buf [64]byte
+			if text := a.AppendTo(buf[:0]); string(text) != targets[i] {
+				targets[i] = string(text)
+			}
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -50,17 +51,29 @@ func (e FieldError) Error() string {
 // `services/www.example.test spec.ttl`, for the field of a
 // google.rpc.BadRequest violation.
 func (e FieldError) Field() string {
-	return strings.TrimSpace(Plural(e.Kind) + "/" + e.Name + " " + e.Path)
+	if e.Kind == "" {
+		return e.Path
+	}
+	name := e.Name
+	if strings.ContainsAny(name, " \"") {
+		name = strconv.Quote(name)
+	}
+	return strings.TrimSpace(Plural(e.Kind) + "/" + name + " " + e.Path)
 }
 
 // FieldErrorOf is the inverse of Field: the error that an API reported about a
 // field.
 func FieldErrorOf(field, message string) FieldError {
-	subject, path, _ := strings.Cut(field, " ")
-	plural, name, _ := strings.Cut(subject, "/")
+	plural, rest, ok := strings.Cut(field, "/")
 	kind, err := ParseKind(plural)
-	if err != nil {
+	if err != nil || !ok {
 		return FieldError{Path: field, Message: message}
+	}
+	name, path, _ := strings.Cut(rest, " ")
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+		if unquoted, err := strconv.Unquote(quoted); err == nil {
+			name, path = unquoted, strings.TrimPrefix(rest[len(quoted):], " ")
+		}
 	}
 	return FieldError{Kind: kind, Name: name, Path: path, Message: message}
 }

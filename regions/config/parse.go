@@ -218,6 +218,7 @@ func (t *text) syntaxError(file string, err error) FieldError {
 			// in; the first line that makes it wrong is of more use.
 			e.Line = max(e.Line, t.line+t.firstWrong(m[2])-1)
 		}
+		e.Line = min(e.Line, t.line+bytes.Count(bytes.TrimSuffix(t.data, []byte{'\n'}), []byte{'\n'}))
 	}
 	hint := ""
 	switch {

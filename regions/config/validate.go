@@ -73,6 +73,7 @@ func Validate(set *Set, o Options) error {
 			}
 		})
 	}
+	v.loops()
 	if o.Records != nil {
 		v.records(o)
 	}
@@ -132,9 +133,14 @@ func (v *validator) records(o Options) {
 	}
 }
 
-// ValidateResource makes the checks of one resource that need no other.
+// ValidateResource makes the checks of one resource, in canonical form
+// (Default), that need no other.
 func ValidateResource(r *pb.Resource) Errors {
 	c := &checker{key: KeyOf(r)}
+	if Kind(r) != "" && !hasSpec(r) {
+		c.add("spec", "required")
+		return c.errs
+	}
 	switch k := r.GetKind().(type) {
 	case *pb.Resource_Region:
 		c.add("metadata.name", checkLabel(c.key.Name))

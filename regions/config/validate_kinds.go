@@ -62,7 +62,10 @@ func (c *checker) healthCheck(s *pb.HealthCheckSpec) {
 }
 
 func (c *checker) httpProbe(p *pb.HttpProbe) {
-	c.between("spec.http.port", p.Port, 1, 65535)
+	c.between("spec.http.port", p.GetPort(), 1, 65535)
+	if p == nil {
+		return
+	}
 	switch {
 	case !strings.HasPrefix(p.Path, "/"):
 		c.addf("spec.http.path", "%q does not begin with /", p.Path)

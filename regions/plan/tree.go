@@ -1,11 +1,7 @@
-// Package plan reads the tree of objects under a head and compiles it into
-// what queries are answered from: the domain's tables and the zones. Both
-// sides use it, the controller before it publishes and the nameserver before
-// it answers. It is pure; it may import the proto, regions, regions/config and
-// regions/zone.
 package plan
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -41,75 +37,102 @@ var ErrDamaged = errors.New("damaged tree")
 
 // Read reads the tree under a head. What known (which may be nil) already
 // has is not fetched, and a configuration that did not change is not decoded
-// again. Every object is checked against its name.
+// again. Every object is checked against its name, and none is asked for
+// before what names it was checked.
 func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, error) {
-	t := &Tree{Objects: Objects{}}
-	get := func(names [][]byte) error {
-		var missing []Digest
-		for _, n := range names {
-			if len(n) != sha256.Size {
-				return fmt.Errorf("%w: a digest of %d bytes, want %d", ErrDamaged, len(n), sha256.Size)
-			}
-			d := Digest(n)
-			if _, have := t.Objects[d]; have {
-				continue
-			}
-			if known != nil {
-				if data, have := known.Objects[d]; have {
-					t.Objects[d] = data
-					continue
-				}
-			}
-			missing = append(missing, d)
-		}
-		if len(missing) == 0 {
-			return nil
-		}
-		got, err := fetch(missing)
-		if err != nil {
-			return err
-		}
-		for _, d := range missing {
-			data, ok := got[d]
-			if !ok {
-				return fmt.Errorf("%w: object %x is missing", ErrDamaged, d)
-			}
-			if sha256.Sum256(data) != d {
-				return fmt.Errorf("%w: object %x has other contents", ErrDamaged, d)
-			}
-			t.Objects[d] = data
-		}
-		return nil
-	}
-	if err := get([][]byte{head.GetManifest(), head.GetOverrides()}); err != nil {
+	r := reader{objects: Objects{}, known: known, fetch: fetch}
+	names, err := headDigests(head)
+	if err != nil {
 		return nil, err
 	}
+	if err := r.get(names[:]); err != nil {
+		return nil, err
+	}
+	t := &Tree{Objects: r.objects}
 	var overrides pb.OverrideSet
-	if err := proto.Unmarshal(t.Objects[Digest(head.GetOverrides())], &overrides); err != nil {
+	if err := proto.Unmarshal(t.Objects[names[1]], &overrides); err != nil {
 		return nil, fmt.Errorf("%w: override set: %w", ErrDamaged, err)
 	}
 	t.Overrides = overrides.GetOverrides()
-	var manifest pb.Manifest
-	if err := proto.Unmarshal(t.Objects[Digest(head.GetManifest())], &manifest); err != nil {
-		return nil, fmt.Errorf("%w: manifest: %w", ErrDamaged, err)
-	}
-	var parts [][]byte
-	for _, e := range manifest.GetEntries() {
-		parts = append(parts, e.GetParts()...)
-	}
-	if err := get(parts); err != nil {
+	manifest, err := readManifest(t.Objects[names[0]])
+	if err != nil {
 		return nil, err
 	}
-	if known != nil && string(knownHead.GetManifest()) == string(head.GetManifest()) {
+	if err := r.get(config.Parts(manifest)); err != nil {
+		return nil, err
+	}
+	if known != nil && bytes.Equal(knownHead.GetManifest(), head.GetManifest()) {
 		t.Set, t.SameConfig = known.Set, true
 		return t, nil
 	}
-	set, err := config.Join(&manifest, func(d [32]byte) ([]byte, bool) { data, ok := t.Objects[d]; return data, ok })
+	t.Set, err = config.Join(manifest, func(d Digest) ([]byte, bool) { data, ok := t.Objects[d]; return data, ok })
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	t.Set = set
 	return t, nil
+}
+
+// headDigests returns the digests of the manifest and of the override set.
+func headDigests(head *pb.Head) (names [2]Digest, err error) {
+	for i, n := range [...][]byte{head.GetManifest(), head.GetOverrides()} {
+		if len(n) != len(names[i]) {
+			return names, fmt.Errorf("%w: the head names an object by %d bytes, want %d", ErrDamaged, len(n), len(names[i]))
+		}
+		names[i] = Digest(n)
+	}
+	return names, nil
+}
+
+func readManifest(data []byte) (*pb.Manifest, error) {
+	m := &pb.Manifest{}
+	if err := proto.Unmarshal(data, m); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %w", ErrDamaged, err)
+	}
+	if err := config.CheckManifest(m); err != nil {
+		return nil, fmt.Errorf("%w: manifest: %w", ErrDamaged, err)
+	}
+	return m, nil
+}
+
+// reader gathers objects, from the known tree where it has them.
+type reader struct {
+	objects Objects
+	known   *Tree
+	fetch   Fetch
+}
+
+func (r *reader) get(names []Digest) error {
+	var missing []Digest
+	for _, d := range names {
+		if _, have := r.objects[d]; have || slices.Contains(missing, d) {
+			continue
+		}
+		if r.known != nil {
+			if data, have := r.known.Objects[d]; have {
+				r.objects[d] = data
+				continue
+			}
+		}
+		missing = append(missing, d)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	got, err := r.fetch(missing)
+	if err != nil {
+		return err
+	}
+	for _, d := range missing {
+		data, ok := got[d]
+		if !ok {
+			return fmt.Errorf("%w: object %x is missing", ErrDamaged, d)
+		}
+		if Sum(data) != d {
+			return fmt.Errorf("%w: object %x has other contents", ErrDamaged, d)
+		}
+		r.objects[d] = data
+	}
+	return nil
 }
 
 // Write returns the digests that a head needs for a set and overrides (sorted
@@ -119,35 +142,59 @@ func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb
 	t := &Tree{Set: set, Overrides: overrides, Objects: Objects{}}
 	head := &pb.Head{}
 	if known != nil && known.Set == set && knownHead != nil {
-		t.SameConfig = true
-		head.Manifest = knownHead.GetManifest()
-		for d, data := range known.Objects {
-			if string(d[:]) != string(knownHead.GetOverrides()) {
-				t.Objects[d] = data
-			}
+		if err := t.takeConfig(known, knownHead); err != nil {
+			return nil, nil, err
 		}
+		head.Manifest = knownHead.GetManifest()
 	} else {
 		manifest, objects, err := config.Split(set)
 		if err != nil {
 			return nil, nil, err
 		}
 		for _, o := range objects {
-			t.Objects[sha256.Sum256(o)] = o
+			t.Objects[Sum(o)] = o
 		}
-		data, err := deterministic.Marshal(manifest)
-		if err != nil {
+		if head.Manifest, err = t.put(manifest); err != nil {
 			return nil, nil, err
 		}
-		d := sha256.Sum256(data)
-		t.Objects[d], head.Manifest = data, d[:]
 	}
-	data, err := deterministic.Marshal(&pb.OverrideSet{Overrides: overrides})
-	if err != nil {
+	var err error
+	if head.Overrides, err = t.put(&pb.OverrideSet{Overrides: overrides}); err != nil {
 		return nil, nil, err
 	}
-	d := sha256.Sum256(data)
-	t.Objects[d], head.Overrides = data, d[:]
 	return t, head, nil
+}
+
+// takeConfig takes over the objects of a tree's configuration.
+func (t *Tree) takeConfig(known *Tree, head *pb.Head) error {
+	t.SameConfig = true
+	names, err := headDigests(head)
+	if err != nil {
+		return err
+	}
+	manifest, err := readManifest(known.Objects[names[0]])
+	if err != nil {
+		return err
+	}
+	for _, d := range append(config.Parts(manifest), names[0]) {
+		data, have := known.Objects[d]
+		if !have {
+			return fmt.Errorf("%w: object %x is missing", ErrDamaged, d)
+		}
+		t.Objects[d] = data
+	}
+	return nil
+}
+
+// put adds a message as an object and returns its name.
+func (t *Tree) put(m proto.Message) ([]byte, error) {
+	data, err := deterministic.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	d := Sum(data)
+	t.Objects[d] = data
+	return d[:], nil
 }
 
 var deterministic = proto.MarshalOptions{Deterministic: true}

@@ -2,6 +2,7 @@ package steer
 
 import (
 	"fmt"
+	"reflect"
 
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
@@ -10,34 +11,45 @@ import (
 // Rankings holds one table per steering policy of a base. Immutable.
 type Rankings struct {
 	Tables []*geo.Table // by policy index
-	keys   []string
+	// data is the digest of the geo data, specs what the tables are made from.
+	data  string
+	specs []geo.Spec
 }
 
-// CompileRankings makes the tables of a base's policies over geo data. A table
-// of prev (which may be nil) is taken over when nothing that it is made of has
-// changed, so that most changes of configuration cost nothing here.
+// CompileRankings makes the tables of a base's policies over geo data; without
+// any (nil), only rules with prefixes tell clients apart. A table of prev
+// (which may be nil) is taken over when nothing that it is made of has changed,
+// so that most changes of configuration cost nothing here.
 func CompileRankings(base *regions.Base, db *geo.Database, prev *Rankings) (*Rankings, error) {
-	known := map[string]*geo.Table{}
-	if prev != nil {
-		for i, k := range prev.keys {
-			known[k] = prev.Tables[i]
-		}
+	r := &Rankings{Tables: make([]*geo.Table, len(base.Policies)), specs: make([]geo.Spec, len(base.Policies))}
+	if db != nil {
+		r.data = db.Digest()
 	}
-	r := &Rankings{Tables: make([]*geo.Table, len(base.Policies)), keys: make([]string, len(base.Policies))}
 	for i := range base.Policies {
 		spec := geoSpec(base, &base.Policies[i])
-		key := fmt.Sprintf("%s %+v", db.Digest(), spec)
-		t, ok := known[key]
-		if !ok {
+		t := r.find(i, &spec)
+		if t == nil && prev != nil && prev.data == r.data {
+			t = prev.find(len(prev.specs), &spec)
+		}
+		if t == nil {
 			var err error
 			if t, err = geo.Compile(db, spec); err != nil {
 				return nil, fmt.Errorf("steering policy %q: %w", base.Policies[i].Name, err)
 			}
-			known[key] = t
 		}
-		r.Tables[i], r.keys[i] = t, key
+		r.Tables[i], r.specs[i] = t, spec
 	}
 	return r, nil
+}
+
+// find returns the table of an equal spec among the first n, or nil.
+func (r *Rankings) find(n int, spec *geo.Spec) *geo.Table {
+	for i := range n {
+		if reflect.DeepEqual(&r.specs[i], spec) {
+			return r.Tables[i]
+		}
+	}
+	return nil
 }
 
 func geoSpec(base *regions.Base, p *regions.Policy) geo.Spec {

@@ -1,7 +1,11 @@
 // Package steer chooses the endpoints that answer a client: the ladder of
-// regions over effective state and the client's ranking. It is pure; it may
-// import regions and regions/geo. The nameserver answers with it and the
-// controller explains with it, so an explanation cannot differ from an answer.
+// regions over effective state and the client's ranking. The nameserver
+// answers with it and the controller explains with it, so an explanation
+// cannot differ from an answer.
+//
+// It is pure; it may import regions and regions/geo. Its data are a plan and
+// its rankings, which regions/plan and CompileRankings compile, and the
+// verdicts that the controllers feed.
 package steer
 
 // Rung is the step of a service's ladder that an answer stands on. The first
@@ -11,16 +15,17 @@ package steer
 //	                   share of undrained endpoints is healthy
 //	healthy-anywhere   endpoints that serve, in any region
 //	drained            endpoints that are drained but healthy
-//	all-down           the service's all-down policy, over endpoints that are
-//	                   not forced down:
-//	  serve-all          undrained ones as if healthy, else drained ones
+//	all-down           the service's all-down policy:
+//	  serve-all          every endpoint as if it were healthy
 //	  serve-fallback     the fallback; without one of the family as serve-all
-//	  keep-last          the ones that went down last
+//	  keep-last          the endpoints that went down last
 //	none               nothing is left: the service has no endpoint of the
 //	                   family, or every one is forced down
 //
-// Within a rung the client gets the first region of its ranking that has an
-// endpoint on it.
+// All-down too takes drained endpoints only where there are no others, and
+// forced-down ones never. Within a rung the client gets the first region of
+// its ranking that has an endpoint on it; there, endpoints of weight 0 answer
+// only where all have it.
 type Rung uint8
 
 // The rungs.

@@ -14,14 +14,16 @@ type Selection struct {
 	// are names.
 	CNAME string
 	TTL   uint32 // seconds
-	Scope uint8  // ECS scope prefix length, in bits of the client's family
+	// Scope is the ECS scope prefix length, in bits of the client's family. It
+	// is 0 where all clients have the same candidates with the same weights.
+	Scope uint8
 	Rung  Rung
 	// Region is the region that answers, -1 for a fallback and for none.
 	Region int32
-	// Preferred is the region that both families chose together. It differs
-	// from Region when the family has no healthy endpoint there.
+	// Preferred is the region that both families chose together, or -1. It
+	// differs from Region when the family does not stand there.
 	Preferred int32
-	// endpoints of the group that answers, for explain.
+	// group is the endpoints that may answer, for explain.
 	group *group
 }
 
@@ -33,155 +35,121 @@ type Selection struct {
 // and AAAA choose it together, by endpoints that are up in either family,
 // unless the service says otherwise:
 //
-//	region has the family   healthy there   answer
-//	no (configuration)      —               none (NODATA): the other family serves
-//	yes                     yes             from the region
-//	yes                     no              from the next region where it is healthy
+//	family  region has it        stands there   answer
+//	any     yes                  yes            from the region
+//	any     yes                  no             from the next region where it does
+//	IPv4    no (configuration)   —              from the next region where it stands
+//	IPv6    no (configuration)   —              none (NODATA)
+//
+// The last row keeps dual-stack clients, which prefer IPv6, in the region. It
+// takes nothing from clients without IPv4: behind DNS64 (RFC 6147) they need a
+// NODATA to get the region's IPv4 addresses. IPv4 has no such way, so it
+// always answers.
 func (v *View) Select(service int32, f regions.Family, client netip.Addr, lot uint64, buf []netip.Addr) Selection {
 	s := &v.Plan.Services[service]
 	sv := v.services[service]
-	r, scope := v.tables[s.Policy].Rank(client)
-	ranking := v.tables[s.Policy].Rankings()[r].Regions
+	table := v.tables[s.Policy]
+	r, scope := table.Rank(client)
 
-	sel := v.choose(sv, s, f, ranking)
+	sel := sv.choose(s, f, table.Rankings()[r].Regions)
 	sel.TTL = s.TTL
-	if sv.dependsOnClient(s, f) {
+	if sv.depends[f] {
 		sel.Scope = scope
 	}
+	limit := v.Plan.Policies[s.Policy].MaxAnswers
 	switch {
 	case sel.Rung == None:
+	case sel.Rung == AllDownFallback && s.Names:
+		sel.CNAME = s.FallbackName
 	case sel.Rung == AllDownFallback:
-		if s.Names {
-			sel.CNAME = s.FallbackName
-		} else {
-			sel.Addrs = append(buf[:0], s.Fallback[f]...)
-		}
+		sel.Addrs = drawEqual(s.Fallback[f], limit, lot, buf[:0])
 	case s.Names:
-		i := pick(s, sel.group.endpoints, &lot)
-		sel.CNAME = s.Endpoints[sel.group.endpoints[i]].CNAME
+		sel.CNAME = s.Endpoints[pick(sel.group, lot)].CNAME
 	default:
-		sel.Addrs = draw(s, f, sel.group.endpoints, v.Plan.Policies[s.Policy].MaxAnswers, lot, buf[:0])
+		sel.Addrs = draw(s.Endpoints, f, sel.group, limit, lot, buf[:0])
 	}
 	return sel
 }
 
 // choose finds the group that answers.
-func (v *View) choose(sv *serviceView, s *regions.Service, f regions.Family, ranking []uint16) Selection {
+func (sv *serviceView) choose(s *regions.Service, f regions.Family, ranking []uint16) Selection {
 	st := &sv.family[f]
-	none := Selection{Rung: None, Region: -1, Preferred: -1}
 	if st.rung == None {
-		return none
+		return Selection{Rung: None, Region: -1, Preferred: -1}
 	}
 	preferred := int32(-1)
 	if !s.Independent {
-		preferred = first(&sv.joint.regions, ranking)
-		if preferred >= 0 && !sv.configured[f].has(uint16(preferred)) {
-			none.Preferred = preferred
-			return none
-		}
+		preferred = sv.joint.choose(ranking)
 	}
-	if st.rung == AllDownFallback {
+	at := sv.follow(f, preferred)
+	switch {
+	case at == nowhere:
+		return Selection{Rung: None, Region: -1, Preferred: preferred}
+	case st.rung == AllDownFallback:
 		return Selection{Rung: AllDownFallback, Region: -1, Preferred: preferred}
-	}
-	at := preferred
-	if at < 0 || !st.regions.has(uint16(at)) {
-		at = first(&st.regions, ranking)
-	}
-	if at < 0 {
-		// The ranking holds every candidate of the policy, and validation
-		// refuses an endpoint elsewhere; a plan of another version may still
-		// have one. An answer is better than none.
-		at = int32(st.groups[0].region)
+	case at == anywhere:
+		at = st.choose(ranking)
 	}
 	if preferred < 0 {
 		preferred = at
 	}
-	for i := range st.groups {
-		if int32(st.groups[i].region) == at {
-			return Selection{Rung: st.rung, Region: at, Preferred: preferred, group: &st.groups[i]}
-		}
-	}
-	return none
+	return Selection{Rung: st.rung, Region: at, Preferred: preferred, group: st.group(uint16(at))}
 }
 
-// dependsOnClient tells whether another client could get other candidates:
-// where only one region can be chosen, the answer holds for everybody.
+// choose returns the region for a ranking, -1 without any.
+func (st *standing) choose(ranking []uint16) int32 {
+	r := st.regions.first(ranking)
+	if r < 0 && len(st.groups) > 0 {
+		r = int32(st.groups[0].region) // outside of the policy, see reachable
+	}
+	return r
+}
+
+// Where a family goes that does not answer from the preferred region.
+const (
+	anywhere int32 = -1 // wherever it stands, by the client's ranking
+	nowhere  int32 = -2
+)
+
+// follow tells from where a family answers when both together prefer a region
+// (-1: none): from that region, anywhere or nowhere.
+func (sv *serviceView) follow(f regions.Family, preferred int32) int32 {
+	switch {
+	case preferred < 0:
+		return anywhere
+	case f == regions.V6 && !sv.configured[f].has(uint16(preferred)):
+		return nowhere
+	case sv.family[f].regions.has(uint16(preferred)):
+		return preferred
+	default:
+		return anywhere
+	}
+}
+
+// dependsOnClient tells whether two clients, by their rankings, could get
+// different candidates. It follows choose through every region that can be
+// preferred.
 func (sv *serviceView) dependsOnClient(s *regions.Service, f regions.Family) bool {
 	st := &sv.family[f]
 	if st.rung == None {
 		return false
 	}
-	if len(st.groups) > 1 {
-		return true
+	if s.Independent || len(sv.joint.groups) == 0 {
+		return len(st.groups) > 1
 	}
-	// One region or a fallback for this family, but where the joint choice
-	// falls on a region without the family, the answer is NODATA.
-	return !s.Independent && len(sv.joint.groups) > 1
-}
-
-func first(set *regionSet, ranking []uint16) int32 {
-	for _, r := range ranking {
-		if set.has(r) {
-			return int32(r)
+	all := int32(0)
+	for i := range sv.joint.groups {
+		at := sv.follow(f, int32(sv.joint.groups[i].region))
+		if at == anywhere && len(st.groups) > 1 {
+			return true
 		}
-	}
-	return -1
-}
-
-// splitmix64 is the generator of Steele, Lea and Flood: one word of state,
-// good enough to deal weights from one random word per query.
-func splitmix64(x *uint64) uint64 {
-	*x += 0x9e3779b97f4a7c15
-	z := *x
-	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
-	z = (z ^ z>>27) * 0x94d049bb133111eb
-	return z ^ z>>31
-}
-
-// weigh returns the weight of an endpoint of the group: those of weight 0
-// count, equally, only where all have it.
-func weigh(s *regions.Service, members []uint16) (weight func(uint16) uint64, total uint64) {
-	for _, i := range members {
-		total += uint64(s.Endpoints[i].Weight)
-	}
-	if total == 0 {
-		return func(uint16) uint64 { return 1 }, uint64(len(members))
-	}
-	return func(i uint16) uint64 { return uint64(s.Endpoints[i].Weight) }, total
-}
-
-// pick deals one member by weight and returns its position.
-func pick(s *regions.Service, members []uint16, lot *uint64) int {
-	weight, total := weigh(s, members)
-	return pickFrom(members, weight, total, lot)
-}
-
-func pickFrom(members []uint16, weight func(uint16) uint64, total uint64, lot *uint64) int {
-	// Modulo bias is below 2^-34: a total is at most 256 * 2^20.
-	x := splitmix64(lot) % total
-	for i, m := range members {
-		w := weight(m)
-		if x < w {
-			return i
+		if at == anywhere && len(st.groups) == 1 {
+			at = int32(st.groups[0].region)
 		}
-		x -= w
+		if i > 0 && at != all {
+			return true
+		}
+		all = at
 	}
-	return len(members) - 1
-}
-
-// draw deals up to limit members by weight, without putting them back, so the
-// first address of an answer follows the weights exactly.
-func draw(s *regions.Service, f regions.Family, members []uint16, limit int, lot uint64, buf []netip.Addr) []netip.Addr {
-	var left [regions.MaxServiceEndpoints]uint16
-	n := copy(left[:], members)
-	weight, total := weigh(s, members)
-	for len(buf) < limit && n > 0 && total > 0 {
-		i := pickFrom(left[:n], weight, total, &lot)
-		m := left[i]
-		buf = append(buf, s.Endpoints[m].Addr[f])
-		total -= weight(m)
-		copy(left[i:n], left[i+1:n])
-		n--
-	}
-	return buf
+	return false
 }

@@ -56,6 +56,13 @@ type builder struct {
 	// lines and sizes of the RRsets.
 	lines map[*RRset]int
 	sizes map[*RRset]int
+	// seen finds duplicates: those of a set whose RDATA are equal but for case.
+	seen map[seenKey][]dns.RR
+}
+
+type seenKey struct {
+	set   *RRset
+	rdata string
 }
 
 // Build makes a zone or returns all that is wrong with it, joined; each
@@ -63,7 +70,7 @@ type builder struct {
 func Build(p Params) (*Zone, error) {
 	p.TTL = cmp.Or(p.TTL, 3600)
 	p.NegativeTTL = cmp.Or(p.NegativeTTL, 30)
-	b := &builder{p: p, lines: make(map[*RRset]int), sizes: make(map[*RRset]int)}
+	b := &builder{p: p, lines: make(map[*RRset]int), sizes: make(map[*RRset]int), seen: make(map[seenKey][]dns.RR)}
 	origin, err := ParseName(p.Origin)
 	if err != nil {
 		b.fail(0, "origin: %w", err)
@@ -140,7 +147,10 @@ func (b *builder) add(r *record) {
 	if b.sizes[set] > maxRRset {
 		return
 	}
-	for _, other := range set.RRs {
+	folded := []byte(r.rdata)
+	Lower(folded)
+	key := seenKey{set, string(folded)}
+	for _, other := range b.seen[key] {
 		if dns.IsDuplicate(other, r.rr) {
 			b.warn(r.line, "%s %s: the record is there already; ignored", n.Owner, dns.Type(set.Type))
 			return
@@ -154,10 +164,11 @@ func (b *builder) add(r *record) {
 			rr.Header().Ttl = set.TTL
 		}
 	}
+	b.seen[key] = append(b.seen[key], r.rr)
 	h.Name, h.Ttl = n.Owner, set.TTL
 	set.RRs = append(set.RRs, r.rr)
 	// A compressed owner, type, class, TTL and length take 12 bytes.
-	if b.sizes[set] += 12 + r.size; b.sizes[set] > maxRRset {
+	if b.sizes[set] += 12 + len(r.rdata); b.sizes[set] > maxRRset {
 		b.fail(r.line, "%s %s: the RRset does not fit into a DNS message of %d bytes", n.Owner, dns.Type(set.Type), dns.MaxMsgSize)
 	}
 }
@@ -181,7 +192,7 @@ func (b *builder) addNameservers() {
 				continue
 			}
 		}
-		b.add(&record{owner: b.zone.Name, rr: rr, size: len(ns)})
+		b.add(&record{owner: b.zone.Name, rr: rr, rdata: string(ns)})
 	}
 	if b.zone.apex.RRset(dns.TypeNS) == nil {
 		b.fail(0, "zone %s has no nameserver: state nameservers, or an NS record at @", b.zone.Origin)
@@ -241,6 +252,7 @@ func (b *builder) addServices() {
 			continue
 		}
 		n.Service, n.Names = s.Index, s.Name
+		b.zone.services = append(b.zone.services, n)
 	}
 }
 

@@ -137,7 +137,7 @@ type record struct {
 	line  int
 	owner Name
 	rr    dns.RR
-	size  int // of its RDATA on the wire
+	rdata string // on the wire, names uncompressed
 }
 
 // read parses one entry. A directive gives no record.
@@ -167,11 +167,11 @@ func (m *master) read(e entry) (*record, error) {
 		return nil, err
 	}
 	h.Name = owner.String()
-	rr, size, err := parseRdata(h, rdata, m.origin)
-	if err != nil {
+	r := &record{line: e.line, owner: owner}
+	if r.rr, r.rdata, err = parseRdata(h, rdata, m.origin); err != nil {
 		return nil, err
 	}
-	return &record{line: e.line, owner: owner, rr: rr, size: size}, nil
+	return r, nil
 }
 
 func (m *master) absolute(name string) string {
@@ -314,21 +314,21 @@ func parseTTL(s string) (uint32, error) {
 
 // parseRdata parses RDATA and sends it through the wire form, so that it is
 // known to fit and every spelling of a name has become the same.
-func parseRdata(h dns.RR_Header, rdata, origin string) (dns.RR, int, error) {
+func parseRdata(h dns.RR_Header, rdata, origin string) (dns.RR, string, error) {
 	what := dns.Type(h.Rrtype).String()
 	if rdata == "" && h.Rrtype != dns.TypeAPL {
 		// The library takes this for a dynamic update.
-		return nil, 0, fmt.Errorf("the %s record has no data", what)
+		return nil, "", fmt.Errorf("the %s record has no data", what)
 	}
 	zp := dns.NewZoneParser(strings.NewReader(fmt.Sprintf("%s %d IN %s %s\n", h.Name, h.Ttl, what, rdata)), origin, "")
 	rr, ok := zp.Next()
 	if err := zp.Err(); err != nil || !ok {
-		return nil, 0, fmt.Errorf("%s record: %s", what, plain(err))
+		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
 	}
 	return throughWire(rr)
 }
 
-func throughWire(rr dns.RR) (dns.RR, int, error) {
+func throughWire(rr dns.RR) (out dns.RR, rdata string, err error) {
 	what := dns.Type(rr.Header().Rrtype).String()
 	buf := make([]byte, dns.Len(rr)+64)
 	n, err := dns.PackRR(rr, buf, 0, nil, false)
@@ -338,13 +338,12 @@ func throughWire(rr dns.RR) (dns.RR, int, error) {
 		n, err = dns.PackRR(rr, buf, 0, nil, false)
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s record: %s", what, plain(err))
+		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
 	}
-	out, _, err := dns.UnpackRR(buf[:n], 0)
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s record: %s", what, plain(err))
+	if out, _, err = dns.UnpackRR(buf[:n], 0); err != nil {
+		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
 	}
-	return out, int(out.Header().Rdlength), nil
+	return out, string(buf[n-int(out.Header().Rdlength) : n]), nil
 }
 
 // plain drops from an error of the library what only makes sense there: its

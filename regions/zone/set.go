@@ -13,7 +13,8 @@ type Set struct {
 	depth int // the most labels that an origin has
 }
 
-// NewSet refuses two zones of one origin.
+// NewSet refuses two zones of one origin, and services that could never
+// answer since another zone of the set has the name.
 func NewSet(zones []*Zone) (*Set, error) {
 	s := &Set{zones: make(map[Name]*Zone, len(zones))}
 	var errs []error
@@ -23,6 +24,13 @@ func NewSet(zones []*Zone) (*Set, error) {
 		}
 		s.zones[z.Name] = z
 		s.depth = max(s.depth, z.Name.Labels())
+	}
+	for _, z := range s.Zones() {
+		for _, n := range z.services {
+			if other := s.Find(n.Name); other != z {
+				errs = append(errs, fmt.Errorf("service %q is in zone %s, but zone %s answers for the name: put it there", n.Owner, z.Origin, other.Origin))
+			}
+		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

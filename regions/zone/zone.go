@@ -20,6 +20,8 @@ type Zone struct {
 
 	nodes map[Name]*Node
 	apex  *Node
+	// services are the nodes that have one, in the order of Params.
+	services []*Node
 	// depth is the most labels that a node has: longer names do not exist.
 	depth int
 }

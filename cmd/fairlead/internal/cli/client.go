@@ -119,7 +119,7 @@ func (c *controllers) Invoke(ctx context.Context, method string, args, reply any
 			return &callError{addr: t.addr, st: st, note: noteFor(st.Code(), write)}
 		}
 	}
-	return unavailable(failed)
+	return unavailable(failed, write)
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -135,8 +135,9 @@ type attempt struct {
 }
 
 // unavailable makes one sentence of all attempts.
-func unavailable(failed []attempt) error {
+func unavailable(failed []attempt, write bool) error {
 	var refused, silent []string
+	broke := false
 	for _, f := range failed {
 		why, answered := dialReason(f.message)
 		switch {
@@ -144,6 +145,7 @@ func unavailable(failed []attempt) error {
 			refused = append(refused, f.addr+": "+f.message)
 		case f.reached:
 			silent = append(silent, f.addr+" (the connection broke: "+why+")")
+			broke = true
 		default:
 			silent = append(silent, f.addr+" ("+why+")")
 		}
@@ -159,7 +161,10 @@ func unavailable(failed []attempt) error {
 		}
 		msg += strings.Join(silent, " and ") + verb
 	}
-	if len(refused) == 0 {
+	switch {
+	case broke && write:
+		msg += maybeMade
+	case len(refused) == 0:
 		msg += ": is it running there? Name others with --controller or FAIRLEAD_CONTROLLER"
 	}
 	return &callError{st: status.New(codes.Unavailable, msg)}

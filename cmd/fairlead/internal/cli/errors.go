@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -120,12 +119,14 @@ func (e *callError) Error() string {
 	return msg + e.note
 }
 
+const maybeMade = "; the change may have been made or not: look, or repeat the command, which does no harm"
+
 // noteFor says what an interrupted or unanswered call leaves open.
 func noteFor(code codes.Code, write bool) string {
 	open := code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Unknown
 	switch {
 	case open && write:
-		return "; the change may have been made or not: look, or repeat the command, which does no harm"
+		return maybeMade
 	case code == codes.DeadlineExceeded:
 		return " (--timeout)"
 	}
@@ -162,6 +163,3 @@ func located(err error, docs []config.Document, say string) error {
 	}
 	return mistakes{errs, say}
 }
-
-// interrupted tells whether the operator ended the run.
-func interrupted(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }

@@ -1,0 +1,179 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/config"
+)
+
+func (a *app) describeCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "describe KIND NAME",
+		Short: "Show a resource and the state of what it stands for",
+		Long: `Show a resource as YAML and below it how it is now: for a service the state of
+its endpoints, for a region its endpoints and overrides, for an agent or a
+nameserver whether it is there.
+
+` + kindHelp,
+		Args:              kindArgs("KIND and NAME", 2, 2),
+		ValidArgsFunction: a.completeResource,
+		RunE:              func(c *cobra.Command, args []string) error { return a.describe(c.Context(), args) },
+	}
+}
+
+func (a *app) describe(ctx context.Context, args []string) error {
+	kind, name, err := resourceArgs(args)
+	if err != nil {
+		return err
+	}
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := a.limit(ctx, 0)
+	defer cancel()
+	r, err := c.one(ctx, kind, name)
+	if err != nil {
+		return err
+	}
+	text, err := config.MarshalOptions{}.YAML([]*pb.Resource{r})
+	if err != nil {
+		return err
+	}
+	p := a.printer()
+	p.Write(text)
+	switch kind {
+	case config.KindService:
+		err = describeService(ctx, p, c, r.GetService())
+	case config.KindRegion, config.KindAgent, config.KindNameserver:
+		var st *pb.GetStatusResponse
+		if st, err = c.GetStatus(ctx, &pb.GetStatusRequest{}); err == nil {
+			describeMember(p, kind, config.Name(r), st)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return a.write(p.Bytes(), nil)
+}
+
+// anyClient stands for a client where it does not matter which: the state of
+// endpoints is the same for all.
+const anyClient = "192.0.2.1"
+
+// describeService prints the state of every endpoint. Explain tells it, with
+// the votes; status would tell of those alone that do not serve.
+func describeService(ctx context.Context, p *printer, c *client, s *pb.Service) error {
+	types := map[string]bool{}
+	for _, e := range s.GetSpec().GetEndpoints() {
+		if e.GetCname() != "" {
+			types["CNAME"] = true
+		}
+		for _, text := range e.GetAddresses() {
+			if addr, err := netip.ParseAddr(text); err == nil && addr.Is4() {
+				types["A"] = true
+			} else {
+				types["AAAA"] = true
+			}
+		}
+	}
+	t := newTable("ENDPOINT", "REGION", "ADDRESS", ">WEIGHT", "STATE", "VOTES", "WHY")
+	var at *pb.Generation
+	for _, typ := range []string{"CNAME", "A", "AAAA"} {
+		if !types[typ] {
+			continue
+		}
+		x, err := c.Explain(ctx, &pb.ExplainRequest{Name: s.GetMetadata().GetName(), Type: typ, Client: anyClient})
+		if err != nil {
+			return err
+		}
+		at = x.GetGeneration()
+		for _, r := range x.GetRegions() {
+			for _, e := range r.GetEndpoints() {
+				t.row(e.GetEndpoint(), r.GetRegion(), e.GetAddress(), fmt.Sprint(e.GetWeight()), stateCell(e.GetState()), tally(e.GetHealth()), e.GetDetail())
+			}
+		}
+	}
+	p.WriteByte('\n')
+	t.print(p)
+	p.linef(plain, "%s", inGeneration(at))
+	return nil
+}
+
+// tally counts the votes behind a verdict: 2 of 3 HEALTHY.
+func tally(h *pb.TargetHealth) string {
+	if len(h.GetVotes()) == 0 {
+		return ""
+	}
+	n := map[pb.HealthStatus]int{}
+	for _, v := range h.GetVotes() {
+		if v.GetCounted() {
+			n[v.GetStatus()]++
+		}
+	}
+	var parts []string
+	for _, s := range []pb.HealthStatus{pb.HealthStatus_HEALTH_STATUS_HEALTHY, pb.HealthStatus_HEALTH_STATUS_UNHEALTHY} {
+		if n[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n[s], status(s)))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"none"}
+	}
+	return strings.Join(parts, ", ") + fmt.Sprintf(" of %d", len(h.GetVotes()))
+}
+
+// status is a verdict as in regions.Status: HEALTHY.
+func status(s pb.HealthStatus) string {
+	return strings.TrimPrefix(s.String(), "HEALTH_STATUS_")
+}
+
+// describeMember prints what status says of one region, agent or nameserver.
+func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse) {
+	one := &pb.GetStatusResponse{Generation: st.GetGeneration()}
+	switch kind {
+	case config.KindRegion:
+		for _, r := range st.GetRegions() {
+			if r.GetRegion() == name {
+				one.Regions = append(one.Regions, r)
+			}
+		}
+		for _, o := range st.GetOverrides() {
+			if o.GetScope().GetRegion() == name {
+				one.Overrides = append(one.Overrides, o)
+			}
+		}
+	case config.KindAgent:
+		for _, g := range st.GetAgents() {
+			if g.GetAgent() == name {
+				one.Agents = append(one.Agents, g)
+			}
+		}
+	case config.KindNameserver:
+		for _, n := range st.GetNameservers() {
+			if n.GetNameserver() == name {
+				one.Nameservers = append(one.Nameservers, n)
+			}
+		}
+	}
+	p.WriteByte('\n')
+	for i, t := range []*table{regionTable(one), agentTable(one), nameserverTable(p, one), overrideTable(p, one.GetOverrides())} {
+		if len(t.rows) == 0 {
+			continue
+		}
+		if i == 3 {
+			p.WriteByte('\n')
+		}
+		t.print(p)
+	}
+	if kind == config.KindRegion && len(one.GetOverrides()) == 0 {
+		p.linef(plain, "no overrides")
+	}
+}

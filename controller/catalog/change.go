@@ -1,0 +1,185 @@
+package catalog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/fairlead-dns/fairlead/controller/store"
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/config"
+	"github.com/fairlead-dns/fairlead/regions/plan"
+)
+
+const (
+	// maxAttempts bounds how often a change is tried against other writers.
+	maxAttempts = 32
+	// maxSubjects bounds the subjects of an audit event, in bytes; the event
+	// must stay below store.MaxEventSize.
+	maxSubjects = 64 << 10
+)
+
+// MaxResult bounds the result that is kept for a repeated request, in bytes.
+const MaxResult = store.MaxResultSize - resultHeader
+
+// ErrOtherRequest says that a request id was used before, for another request.
+var ErrOtherRequest = errors.New("this request id was used for another request")
+
+// Request says who changes what and why.
+type Request struct {
+	// ID makes the request repeatable: repeating it changes nothing and gives
+	// the same result. Optional. Fingerprint tells it from another request
+	// under the same id.
+	ID          string
+	Fingerprint [32]byte
+	Actor       string
+	Peer        string
+	Action      string
+	Reason      string
+}
+
+// Edit is what a change makes of the current version. A nil Set leaves the
+// configuration as it is, and Overrides counts only with SetOverrides.
+type Edit struct {
+	Set          *config.Set
+	Overrides    []*pb.Override
+	SetOverrides bool
+	Subjects     []string
+	// Result is what whoever repeats the request is told, at most MaxResult bytes.
+	Result []byte
+}
+
+// Outcome is what became of a change.
+type Outcome struct {
+	// Version holds the change: the current one when nothing was to be changed.
+	*Version
+	// Generation is the one that the change made. When the request is a
+	// repeated one, that is older than the version.
+	Generation regions.Generation
+	Repeated   bool
+	Result     []byte // of the earlier request
+}
+
+// Change reads the current version, lets edit decide, and swaps the head. When
+// another writer was faster it reads and decides again, so that edit's rules
+// hold for the very version that is replaced.
+func (c *Catalog) Change(ctx context.Context, req Request, edit func(*Version) (Edit, error)) (*Outcome, error) {
+	if req.ID != "" {
+		// Before edit sees what the request has made already.
+		rev, result, found, err := c.store.Request(ctx, req.ID)
+		if err != nil {
+			return nil, err
+		}
+		if found {
+			return c.repeated(ctx, req, rev, result)
+		}
+	}
+	for attempt := range maxAttempts {
+		v, err := c.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		e, err := edit(v)
+		if err != nil {
+			return nil, err
+		}
+		if e.Set == nil && !e.SetOverrides {
+			return &Outcome{Version: v, Generation: v.Generation}, nil
+		}
+		next, err := c.swap(ctx, req, v, e)
+		var repeated *store.RepeatedError
+		switch {
+		case err == nil:
+			return &Outcome{Version: next, Generation: next.Generation}, nil
+		case errors.As(err, &repeated):
+			return c.repeated(ctx, req, repeated.Revision, repeated.Result)
+		case !errors.Is(err, store.ErrConflict):
+			return nil, err
+		}
+		c.log.Debug("head moved, deciding again", "action", req.Action, "attempt", attempt+1)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(rand.N(time.Duration(attempt+1) * 5 * time.Millisecond)):
+		}
+	}
+	return nil, fmt.Errorf("gave up after %d attempts: %w", maxAttempts, store.ErrConflict)
+}
+
+// The result of a request is stored after its fingerprint and its epoch.
+const resultHeader = 32 + 8
+
+func (c *Catalog) repeated(ctx context.Context, req Request, rev int64, stored []byte) (*Outcome, error) {
+	if len(stored) < resultHeader || [32]byte(stored) != req.Fingerprint {
+		return nil, fmt.Errorf("%w: take a new id for every request (%q)", ErrOtherRequest, req.ID)
+	}
+	v, err := c.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gen := regions.Generation{Epoch: binary.BigEndian.Uint64(stored[32:]), Revision: rev}
+	return &Outcome{Version: v, Generation: gen, Repeated: true, Result: stored[resultHeader:]}, nil
+}
+
+func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*Version, error) {
+	set, overrides := v.Set, v.Overrides
+	if e.Set != nil {
+		set = e.Set
+	}
+	if e.SetOverrides {
+		overrides = slices.SortedFunc(slices.Values(e.Overrides), func(a, b *pb.Override) int { return strings.Compare(a.GetId(), b.GetId()) })
+	}
+	tree, head, err := plan.Write(set, overrides, v.Tree, v.Head)
+	if err != nil {
+		return nil, err
+	}
+	var missing [][]byte
+	for d, data := range tree.Objects {
+		if _, have := v.Objects[d]; !have {
+			missing = append(missing, data)
+		}
+	}
+	if _, err := c.store.Put(ctx, missing); err != nil {
+		return nil, err
+	}
+	now := timestamppb.Now()
+	head.Epoch = max(v.Head.GetEpoch(), 1)
+	head.PreviousRevision = v.Generation.Revision
+	head.Time = now
+	if head.Installation = v.Head.GetInstallation(); head.Installation == "" {
+		head.Installation = fmt.Sprintf("%016x", rand.Uint64())
+	}
+	result := binary.BigEndian.AppendUint64(req.Fingerprint[:], head.Epoch)
+	rev, err := c.store.Swap(ctx, store.Swap{
+		Expect: v.Generation.Revision, Head: head, RequestID: req.ID, Result: append(result, e.Result...),
+		Event: &pb.AuditEvent{
+			Time: now, Actor: req.Actor, Peer: req.Peer, Action: req.Action, Subjects: boundSubjects(e.Subjects), Reason: req.Reason,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	next := &Version{Generation: regions.Generation{Epoch: head.Epoch, Revision: rev}, Head: proto.CloneOf(head), Tree: tree, cluster: v.cluster}
+	c.keep(next)
+	return next, nil
+}
+
+// boundSubjects keeps an audit event within its size.
+func boundSubjects(subjects []string) []string {
+	size := 0
+	for i, s := range subjects {
+		if size += len(s) + 4; size > maxSubjects {
+			return append(slices.Clone(subjects[:i]), fmt.Sprintf("and %d more", len(subjects)-i))
+		}
+	}
+	return subjects
+}

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+)
+
+// loops reports services whose names lead back to themselves: a resolver that
+// follows the CNAMEs never gets an address (RFC 1034 section 3.6.2). That a
+// service is its own target ValidateResource says.
+func (v *validator) loops() {
+	next := map[string][]string{} // services of names → those they lead to
+	for _, n := range v.set.kind(kindIndex(KindService)) {
+		for _, target := range targetNames(n.r.GetService().GetSpec()) {
+			if target != n.name && v.set.Get(Key{KindService, target}) != nil {
+				next[n.name] = append(next[n.name], target)
+			}
+		}
+	}
+	const (
+		onPath = 1
+		done   = 2
+	)
+	state := map[string]int{}
+	// A stack of its own: a chain may be as long as there are services.
+	type step struct {
+		name string
+		rest []string
+	}
+	for _, start := range v.set.kind(kindIndex(KindService)) {
+		if len(next[start.name]) == 0 || state[start.name] != 0 {
+			continue
+		}
+		path := []step{{start.name, next[start.name]}}
+		state[start.name] = onPath
+		for len(path) > 0 {
+			top := &path[len(path)-1]
+			if len(top.rest) == 0 {
+				state[top.name] = done
+				path = path[:len(path)-1]
+				continue
+			}
+			target := top.rest[0]
+			top.rest = top.rest[1:]
+			switch state[target] {
+			case onPath:
+				names := []string{target}
+				for i := len(path) - 1; path[i].name != target; i-- {
+					names = append([]string{path[i].name}, names...)
+				}
+				if len(names) > 5 {
+					names = append(append(names[:2:2], "…"), names[len(names)-2:]...)
+				}
+				v.errs = append(v.errs, FieldError{
+					Kind: KindService, Name: target, Path: "spec.endpoints",
+					Message: fmt.Sprintf("the names lead back to the service: %s → %s", target, strings.Join(names, " → ")),
+				})
+			case 0:
+				state[target] = onPath
+				path = append(path, step{target, next[target]})
+			}
+		}
+	}
+}
+
+// targetNames are the names that a service may answer with.
+func targetNames(s *pb.ServiceSpec) []string {
+	var names []string
+	for _, e := range s.GetEndpoints() {
+		if e.GetCname() != "" {
+			names = append(names, e.GetCname())
+		}
+	}
+	if len(names) > 0 {
+		names = append(names, s.GetFallback()...)
+	}
+	return names
+}
