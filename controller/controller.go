@@ -35,8 +35,10 @@ const (
 	maxMessage = 64 << 20
 	// stopGrace is how long calls in flight may take at the end.
 	stopGrace = 500 * time.Millisecond
-	// expireEvery is how often overrides are looked over.
+	// expireEvery is how often overrides are looked over; after a failure they
+	// are left alone for expireRetry.
 	expireEvery = time.Second
+	expireRetry = 10 * time.Second
 )
 
 // Options say what a controller works with.
@@ -68,6 +70,7 @@ type Server struct {
 	opts    Options
 	planner *planner.Planner
 	judge   *verdicts.Judge
+	feed    *feed.Server
 	api     *api.Server
 	grpc    *grpc.Server
 	health  *grpchealth.Server
@@ -89,7 +92,7 @@ func New(o Options) (*Server, error) {
 	})
 	f := feed.New(feed.Options{Planner: p, Judge: judge, Log: o.Log})
 	s := &Server{
-		opts: o, planner: p, judge: judge, health: grpchealth.NewServer(),
+		opts: o, planner: p, judge: judge, feed: f, health: grpchealth.NewServer(),
 		api: api.New(api.Options{
 			Name: o.Name, Version: o.Version, Catalog: cat, Planner: p, Judge: judge, Feed: f, Geo: o.Geo, Log: o.Log,
 		}),
@@ -137,11 +140,13 @@ func (s *Server) Ready() error {
 	return nil
 }
 
-// Run serves until ctx ends.
+// Run serves until ctx ends. Streams end first, so that agents and nameservers
+// turn to other controllers while calls under way finish.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.judge.Run(ctx) })
 	g.Go(func() error { return s.planner.Run(ctx) })
+	g.Go(func() error { return s.feed.Run(ctx) })
 	g.Go(func() error { return s.expire(ctx) })
 	g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
 	g.Go(func() error {
@@ -160,17 +165,31 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// expire removes overrides whose time is over.
+// expire removes overrides whose time is over. An override is over when both
+// the clock on the wall and the monotonic one, which continues the time at the
+// start, say so: a clock that jumps ahead expires nothing, and one that was
+// wrong at the start only makes drains stay (invariant 17).
 func (s *Server) expire(ctx context.Context) error {
+	started := time.Now()
 	t := time.NewTicker(expireEvery)
 	defer t.Stop()
+	var rest time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case now := <-t.C:
-			if err := s.api.ExpireOverrides(ctx, now); err != nil && ctx.Err() == nil {
+		case <-t.C:
+			now := time.Now()
+			if now.Before(rest) {
+				continue
+			}
+			steady := started.Add(now.Sub(started)).Round(0)
+			if wall := now.Round(0); wall.Before(steady) {
+				steady = wall
+			}
+			if err := s.api.ExpireOverrides(ctx, steady); err != nil && ctx.Err() == nil {
 				s.opts.Log.Warn("expired overrides stay: they could not be removed", "err", err)
+				rest = now.Add(expireRetry)
 			}
 		}
 	}

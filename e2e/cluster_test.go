@@ -57,7 +57,7 @@ func newCluster(t *testing.T) *cluster {
 	run(t, 0, "apply", "-f", write(t, "cluster.yaml", c.configuration()), "--controller", c.controller(0), "--wait", "10s")
 	for _, r := range clusterRegions {
 		c.agents = append(c.agents, start(t, "fairlead-probe", "--name", "probe-"+r.name, "--region", r.name,
-			"--controllers", c.controller(0)+","+c.controller(1), "--http", "127.0.0.1:0", "--allow-targets", "127.0.0.0/8"))
+			"--controllers", c.controller(0)+","+c.controller(1), "--http", "127.0.0.1:0", "--allow-target", "127.0.0.0/8"))
 	}
 	eventually(t, 20*time.Second, "health", func() bool {
 		return c.ready(c.http[0]) && c.ready(c.http[1]) && strings.Count(run(t, 0, "status", "--controller", c.controller(0)), "probe-") == 3

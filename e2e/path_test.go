@@ -137,7 +137,7 @@ func TestThePath(t *testing.T) {
 		c.services["us-east"].failing.Store(false)
 		c.services["ap-northeast"].failing.Store(false)
 		c.becomes("www.example.test", "193.0.6.0/24", us, time.Now(), 10*time.Second)
-		run(t, 0, "region", "undrain", "eu-west", "--wait", "5s", "--controller", c.controller(1))
+		run(t, 0, "region", "undrain", "eu-west", "--reason", "done", "--wait", "5s", "--controller", c.controller(1))
 		if got := c.ask("www.example.test", "193.0.6.0/24"); got != eu {
 			t.Errorf("undrained, but the answer is %s", got)
 		}

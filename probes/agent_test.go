@@ -187,6 +187,25 @@ func TestAssignmentsChange(t *testing.T) {
 	})
 }
 
+// A check that is under way when its target goes, or changes, says nothing
+// about what comes after.
+func TestResultOfADroppedCheckIsIgnored(t *testing.T) {
+	inBubble(t, []string{"c1"}, func(t *testing.T, s *scene, cs []*controller) {
+		s.world.setTakes(400 * time.Millisecond)
+		cs[0].assigns(1, "t", "u")
+		sleep(firstSpread)
+		cs[0].assigns(2, "u:81")
+		sleep(350 * time.Millisecond) // the first checks end, those of u:81 run
+		if got := cs[0].table(); got != "u=?" {
+			t.Errorf("table %s", got)
+		}
+		sleep(time.Second)
+		if got := cs[0].table(); got != "u=H" {
+			t.Errorf("table %s", got)
+		}
+	})
+}
+
 func TestAbstention(t *testing.T) {
 	inBubble(t, []string{"c1"}, func(t *testing.T, s *scene, cs []*controller) {
 		c := cs[0]

@@ -7,7 +7,6 @@ package feed
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -18,18 +17,23 @@ import (
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
-	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
 const (
 	backoffMin = 50 * time.Millisecond
 	backoffMax = 2 * time.Second
-	// fetchBatch is how many objects one request asks for.
-	fetchBatch = 500
+	// steadyAfter is how long a stream must have lasted for the next one to be
+	// opened without a long pause.
+	steadyAfter = 10 * time.Second
 	// silentFor is after how long without a message a stream is given up: the
 	// controller beats several times a second.
 	silentFor = 5 * time.Second
+	// tellEvery is how often the controller is told whether it is followed, so
+	// that it hears the nameserver and knows it after any interruption.
+	tellEvery = time.Second
+	// maxWaiting bounds the messages to a controller that wait.
+	maxWaiting = 16
 )
 
 // Options is what a subscription needs.
@@ -42,8 +46,6 @@ type Options struct {
 	Hello func() *pb.NameserverHello
 	// Wake is called after every change; it must not block.
 	Wake func()
-	// Now is the clock; default time.Now.
-	Now func() time.Time
 }
 
 // Subscription is a warm subscription to one controller.
@@ -51,32 +53,26 @@ type Subscription struct {
 	opts   Options
 	client pb.FeedServiceClient
 
-	mu     sync.Mutex
-	state  state
-	out    chan *pb.SubscribeRequest // of the current stream; nil without one
-	cancel context.CancelFunc        // ends the current stream
+	mu        sync.Mutex
+	state     state
+	ack       *pb.PlanAcknowledgement   // the newest; told again on a new stream
+	following bool                      // as told
+	out       chan *pb.SubscribeRequest // of the current stream; nil without one
+	cancel    context.CancelFunc        // ends the current stream
 }
 
-// state is guarded by Subscription.mu.
+// state is what the current stream has brought. Subscription.mu guards it.
 type state struct {
 	connected bool
 	plan      *pb.PlanUpdate
 	beat      *pb.Heartbeat
-	heardAt   time.Time // the last message
 	beatAt    time.Time
-	complete  bool // the table is whole and matches its digest
-	version   *pb.HealthVersion
-	digest    health.Digest
-	table     map[string]health.Verdict
-	dirty     map[string]struct{} // targets changed since the last Take; nil: all
+	table     table
 	lastError string
 }
 
 // New returns a subscription; Run keeps it up.
 func New(o Options) *Subscription {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	return &Subscription{opts: o, client: pb.NewFeedServiceClient(o.Conn)}
 }
 
@@ -84,13 +80,13 @@ func New(o Options) *Subscription {
 func (s *Subscription) Run(ctx context.Context) error {
 	wait := backoffMin
 	for {
-		started := s.opts.Now()
+		started := time.Now()
 		err := s.stream(ctx)
 		s.down(err)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if s.opts.Now().Sub(started) > 10*time.Second {
+		if time.Since(started) > steadyAfter {
 			wait = backoffMin
 		}
 		s.opts.Log.Debug("feed ended", "controller", s.opts.Controller, "err", err)
@@ -111,36 +107,34 @@ func (s *Subscription) stream(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	out := make(chan *pb.SubscribeRequest, 16)
-	s.mu.Lock()
-	s.state = state{connected: true, heardAt: s.opts.Now(), table: map[string]health.Verdict{}}
-	s.out, s.cancel = out, cancel
-	s.mu.Unlock()
-	out <- &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: s.opts.Hello()}}
-
+	// A controller that neither sends nor takes what is sent to it.
+	watchdog := time.AfterFunc(silentFor, cancel)
+	defer watchdog.Stop()
+	if err := st.Send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Hello{Hello: s.opts.Hello()}}); err != nil {
+		_, err = st.Recv() // which tells why
+		return err
+	}
+	out := s.up(cancel)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
 	wg.Go(func() {
-		tick := time.NewTicker(silentFor / 5)
-		defer tick.Stop()
+		defer cancel()
+		tell := time.NewTicker(tellEvery)
+		defer tell.Stop()
 		for {
+			var m *pb.SubscribeRequest
 			select {
 			case <-ctx.Done():
 				return
-			case m := <-out:
-				if err := st.Send(m); err != nil {
-					cancel()
-					return
-				}
-			case <-tick.C:
+			case m = <-out:
+			case <-tell.C:
 				s.mu.Lock()
-				silent := s.opts.Now().Sub(s.state.heardAt) > silentFor
+				m = followingMessage(s.following)
 				s.mu.Unlock()
-				if silent {
-					cancel()
-					return
-				}
+			}
+			if err := st.Send(m); err != nil {
+				return
 			}
 		}
 	})
@@ -152,76 +146,68 @@ func (s *Subscription) stream(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		s.receive(m)
+		watchdog.Reset(silentFor)
+		if err := s.receive(m); err != nil {
+			return err
+		}
 		s.opts.Wake()
 	}
 }
 
-func (s *Subscription) receive(m *pb.SubscribeResponse) {
-	now := s.opts.Now()
+// up begins a stream's state. What was told before is told again: the hello
+// may have been older.
+func (s *Subscription) up(cancel context.CancelFunc) <-chan *pb.SubscribeRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.heardAt = now
+	s.state = state{connected: true}
+	s.out, s.cancel = make(chan *pb.SubscribeRequest, maxWaiting), cancel
+	if s.ack != nil {
+		s.send(ackMessage(s.ack))
+	}
+	if s.following {
+		s.send(followingMessage(true))
+	}
+	return s.out
+}
+
+func (s *Subscription) down(err error) {
+	s.mu.Lock()
+	s.state = state{}
+	if err != nil {
+		s.state.lastError = err.Error()
+	}
+	s.out, s.cancel = nil, nil
+	s.mu.Unlock()
+	s.opts.Wake()
+}
+
+// receive takes one message; an error ends the stream.
+func (s *Subscription) receive(m *pb.SubscribeResponse) error {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var trouble string
 	switch m := m.GetMessage().(type) {
 	case *pb.SubscribeResponse_Plan:
 		s.state.plan = m.Plan
 	case *pb.SubscribeResponse_Heartbeat:
 		s.state.beat, s.state.beatAt = m.Heartbeat, now
+		trouble = s.state.table.confirm(m.Heartbeat)
 	case *pb.SubscribeResponse_Health:
-		s.takeHealth(m.Health, now)
-	}
-}
-
-// takeHealth applies an update to the table; a table that then differs from
-// the controller's is asked for anew and not used until it came.
-func (s *Subscription) takeHealth(u *pb.HealthUpdate, now time.Time) {
-	st := &s.state
-	switch {
-	case u.GetFull():
-		st.table = make(map[string]health.Verdict, len(u.GetTargets()))
-		st.digest, st.dirty = 0, nil
-		st.complete = true
-	case !st.complete:
-		return // waiting for a full one
-	case u.GetVersion().GetIncarnation() != st.version.GetIncarnation() || u.GetVersion().GetNumber() < st.version.GetNumber():
-		s.resync("version out of order")
-		return
-	}
-	mark := func(target string) {
-		if !u.GetFull() && st.dirty != nil {
-			st.dirty[target] = struct{}{}
+		var err error
+		if trouble, err = s.state.table.take(m.Health, now); err != nil {
+			return err
 		}
 	}
-	for _, t := range u.GetTargets() {
-		id := t.GetTarget()
-		v := healthpb.ParseTargetHealth(t, now)
-		if old, had := st.table[id]; had {
-			st.digest = st.digest.Remove(id, old.Last)
-		}
-		st.digest = st.digest.Add(id, v.Last)
-		st.table[id] = v
-		mark(id)
+	if trouble != "" {
+		s.opts.Log.Warn("verdict table out of step, asking for all", "controller", s.opts.Controller, "reason", trouble)
+		s.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Resync{Resync: &pb.HealthResync{}}})
 	}
-	for _, id := range u.GetRemoved() {
-		if old, had := st.table[id]; had {
-			st.digest = st.digest.Remove(id, old.Last)
-			delete(st.table, id)
-			mark(id)
-		}
-	}
-	st.version = u.GetVersion()
-	if uint64(st.digest) != u.GetDigest() {
-		s.resync("digest differs")
-	}
+	return nil
 }
 
-func (s *Subscription) resync(why string) {
-	s.state.complete = false
-	s.opts.Log.Warn("verdict table out of step, asking for all", "controller", s.opts.Controller, "reason", why)
-	s.sendLocked(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Resync{Resync: &pb.HealthResync{}}})
-}
-
-func (s *Subscription) sendLocked(m *pb.SubscribeRequest) {
+// send hands a message to the stream, if there is one. mu is held.
+func (s *Subscription) send(m *pb.SubscribeRequest) {
 	if s.out == nil {
 		return
 	}
@@ -237,27 +223,24 @@ func (s *Subscription) sendLocked(m *pb.SubscribeRequest) {
 func (s *Subscription) Acknowledge(gen regions.Generation, refusal string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sendLocked(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Acknowledgement{Acknowledgement: &pb.PlanAcknowledgement{
-		Generation: &pb.Generation{Epoch: gen.Epoch, Revision: gen.Revision}, Refusal: refusal,
-	}}})
+	s.ack = &pb.PlanAcknowledgement{Generation: &pb.Generation{Epoch: gen.Epoch, Revision: gen.Revision}, Refusal: refusal}
+	s.send(ackMessage(s.ack))
 }
 
 // Following tells the controller whether its verdicts are answered by.
 func (s *Subscription) Following(following bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sendLocked(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Following{Following: &pb.Following{Following: following}}})
+	s.following = following
+	s.send(followingMessage(following))
 }
 
-func (s *Subscription) down(err error) {
-	s.mu.Lock()
-	s.state = state{}
-	if err != nil {
-		s.state.lastError = err.Error()
-	}
-	s.out, s.cancel = nil, nil
-	s.mu.Unlock()
-	s.opts.Wake()
+func ackMessage(a *pb.PlanAcknowledgement) *pb.SubscribeRequest {
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Acknowledgement{Acknowledgement: a}}
+}
+
+func followingMessage(following bool) *pb.SubscribeRequest {
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Following{Following: &pb.Following{Following: following}}}
 }
 
 // Summary is what the choice among controllers is made by.
@@ -282,77 +265,23 @@ func (s *Subscription) Summary(now time.Time) Summary {
 	if s.state.beat != nil {
 		sum.BeatAge = now.Sub(s.state.beatAt)
 		sum.EvidenceAge = sum.BeatAge + healthpb.Age(s.state.beat.GetEvidenceAgeMillis())
-		sum.Usable = s.state.complete && s.state.beat.GetReady()
+		sum.Usable = s.state.table.whole && s.state.beat.GetReady()
 	}
 	return sum
 }
 
-// Changes are verdicts that changed.
-type Changes struct {
-	// All: Table is the whole table, not just what changed.
-	All   bool
-	Table map[string]health.Verdict
-}
-
 // Take returns what changed since the last Take; after Reset, everything.
 // Targets that the controller removed are not in it: whoever keeps a table
-// keeps their last verdicts.
+// keeps their last verdicts. While the table is not whole there is nothing.
 func (s *Subscription) Take() Changes {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.state.complete {
-		return Changes{}
-	}
-	c := Changes{All: s.state.dirty == nil, Table: map[string]health.Verdict{}}
-	if c.All {
-		for id, v := range s.state.table {
-			c.Table[id] = v
-		}
-	} else {
-		for id := range s.state.dirty {
-			if v, ok := s.state.table[id]; ok {
-				c.Table[id] = v
-			}
-		}
-	}
-	s.state.dirty = map[string]struct{}{}
-	return c
+	return s.state.table.changes()
 }
 
 // Reset makes the next Take return the whole table.
 func (s *Subscription) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.dirty = nil
-}
-
-// Fetch gets objects from the controller.
-func (s *Subscription) Fetch(ctx context.Context, digests [][32]byte) (map[[32]byte][]byte, error) {
-	got := make(map[[32]byte][]byte, len(digests))
-	for len(digests) > 0 {
-		n := min(fetchBatch, len(digests))
-		req := &pb.FetchObjectsRequest{}
-		for _, d := range digests[:n] {
-			req.Digests = append(req.Digests, d[:])
-		}
-		digests = digests[n:]
-		st, err := s.client.FetchObjects(ctx, req)
-		if err != nil {
-			return nil, err
-		}
-		for {
-			m, err := st.Recv()
-			if errors.Is(err, io.EOF) {
-				break
-			}
-			if err != nil {
-				return nil, fmt.Errorf("fetch from %s: %w", s.opts.Controller, err)
-			}
-			if len(m.GetDigest()) != 32 {
-				return nil, fmt.Errorf("fetch from %s: a digest of %d bytes", s.opts.Controller, len(m.GetDigest()))
-			}
-			got[[32]byte(m.GetDigest())] = m.GetData()
-		}
-	}
-	return got, nil
+	s.state.table.dirty = nil
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/authdns"
 )
 
-func main() { os.Exit(program.Main(program.AuthdnsCommand())) }
+func main() { os.Exit(program.Main(authdns.Command())) }

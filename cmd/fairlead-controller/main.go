@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/controller"
 )
 
-func main() { os.Exit(program.Main(program.ControllerCommand())) }
+func main() { os.Exit(program.Main(controller.Command())) }

@@ -5,6 +5,7 @@ import (
 	"os"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/probe"
 )
 
-func main() { os.Exit(program.Main(program.ProbeCommand())) }
+func main() { os.Exit(program.Main(probe.Command())) }

@@ -9,14 +9,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/fairlead-dns/fairlead/controller/catalog"
@@ -27,10 +26,8 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/geo"
+	"github.com/fairlead-dns/fairlead/regions/plan"
 )
-
-// maxWait bounds how long a call may wait for nameservers.
-const maxWait = 5 * time.Minute
 
 // Options is what the API needs.
 type Options struct {
@@ -90,39 +87,10 @@ func (s *Server) current() (*planner.Current, error) {
 	}
 }
 
-// request describes the caller of a change for the audit event.
-func request(ctx context.Context, id, action, reason, author string) catalog.Request {
-	r := catalog.Request{ID: id, Action: action, Reason: reason, Actor: author}
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		r.Peer = p.Addr.String()
-	}
-	if r.Actor == "" {
-		r.Actor = "anonymous"
-	}
-	return r
-}
-
-// wait waits for nameservers to serve a version.
-func (s *Server) wait(ctx context.Context, v *catalog.Version, d time.Duration) *pb.Convergence {
-	if d <= 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, min(d, maxWait))
-	defer cancel()
-	return s.opts.Feed.Wait(ctx, v.Generation, v.Set.Names(config.KindNameserver))
-}
-
-func generation(v *catalog.Version) *pb.Generation {
-	return &pb.Generation{Epoch: v.Generation.Epoch, Revision: v.Generation.Revision}
-}
-
 // toStatus maps errors to gRPC codes; it is the only place that does.
 func toStatus(err error) error {
 	if err == nil {
 		return nil
-	}
-	if _, ok := status.FromError(err); ok {
-		return err
 	}
 	var fields config.Errors
 	var field config.FieldError
@@ -134,10 +102,14 @@ func toStatus(err error) error {
 	if len(fields) > 0 {
 		return badRequest(fields)
 	}
+	// Before what is a status already: the store's errors hold etcd's.
 	for _, m := range codeOf {
 		if errors.Is(err, m.err) {
 			return status.Error(m.code, m.say+err.Error())
 		}
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
 	}
 	return status.Error(codes.Internal, err.Error())
 }
@@ -150,16 +122,31 @@ var codeOf = []struct {
 	{store.ErrUnknownOutcome, codes.Unknown, "it is not known whether the change was made; repeat it with the same request id: "},
 	{store.ErrUnavailable, codes.Unavailable, "nothing was written; etcd does not answer or has no quorum: "},
 	{store.ErrFull, codes.ResourceExhausted, "nothing was written: "},
-	{store.ErrDenied, codes.PermissionDenied, ""},
+	{store.ErrDenied, codes.PermissionDenied, "nothing was written: "},
 	{store.ErrConflict, codes.Aborted, "nothing was written; others are changing the configuration at the same time: "},
-	{store.ErrMissingObject, codes.DataLoss, ""},
-	{store.ErrAlteredObject, codes.DataLoss, ""},
+	{catalog.ErrLineage, codes.FailedPrecondition, "nothing was written: "},
+	{catalog.ErrOtherRequest, codes.AlreadyExists, "nothing was written: "},
+	{store.ErrEpoch, codes.FailedPrecondition, "nothing was written: "},
+	{store.ErrMalformedHead, codes.DataLoss, "nothing was written: "},
+	{store.ErrMissingObject, codes.DataLoss, "nothing was written: "},
+	{store.ErrAlteredObject, codes.DataLoss, "nothing was written: "},
+	{plan.ErrDamaged, codes.DataLoss, "nothing was written: "},
 	{context.DeadlineExceeded, codes.DeadlineExceeded, ""},
 	{context.Canceled, codes.Canceled, ""},
 }
 
-// maxViolations bounds the detail of one error, so that it fits a header.
-const maxViolations = 100
+// The detail of one error is bounded, since it travels in a header.
+const (
+	maxViolations  = 100
+	maxDescription = 1024 // bytes
+)
+
+func shorten(text string) string {
+	if len(text) <= maxDescription {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxDescription], "") + "…"
+}
 
 func badRequest(fields config.Errors) error {
 	detail := &errdetails.BadRequest{}
@@ -170,15 +157,15 @@ func badRequest(fields config.Errors) error {
 			})
 			break
 		}
-		detail.FieldViolations = append(detail.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: f.Field(), Description: f.Message})
+		detail.FieldViolations = append(detail.FieldViolations, &errdetails.BadRequest_FieldViolation{Field: shorten(f.Field()), Description: shorten(f.Message)})
 	}
 	what := "1 error"
 	if len(fields) != 1 {
 		what = fmt.Sprintf("%d errors", len(fields))
 	}
-	st, err := status.New(codes.InvalidArgument, "refused, nothing was changed: "+what+", the first: "+fields[0].Error()).WithDetails(detail)
+	st, err := status.New(codes.InvalidArgument, "refused, nothing was changed: "+what+", the first: "+shorten(fields[0].Error())).WithDetails(detail)
 	if err != nil {
-		return status.Error(codes.InvalidArgument, fields.Error())
+		return status.Error(codes.InvalidArgument, shorten(fields.Error()))
 	}
 	return st.Err()
 }

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -16,49 +17,65 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
 
-const maxPage = 1000
+const (
+	maxPage = 1000
+	// maxPageBytes keeps a page below what gRPC's clients accept by default,
+	// 4 MiB, unless one resource is larger.
+	maxPageBytes = 3 << 20
+)
 
 // Apply implements pb.CatalogServiceServer.
 func (s *Server) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResponse, error) {
-	var diff config.Diff
+	resp := &pb.ApplyResponse{}
 	edit := func(v *catalog.Version) (catalog.Edit, error) {
-		next, d, err := config.Merge(v.Set, req.GetResources(), req.GetPrune())
+		next, diff, err := config.Merge(v.Set, req.GetResources(), req.GetPrune())
 		if err != nil {
 			return catalog.Edit{}, err
 		}
 		if err := config.CheckEtags(v.Set, req.GetResources()); err != nil {
 			return catalog.Edit{}, err
 		}
-		diff = d
-		return s.finish(v, next, d)
+		resp.Unchanged = uint32(diff.Unchanged)
+		for _, c := range diff.Changes {
+			resp.Changes = append(resp.Changes, shown(c))
+		}
+		return s.finish(v, next, diff)
 	}
-	var v *catalog.Version
-	var err error
 	if req.GetDryRun() {
-		if v, err = s.opts.Catalog.Read(ctx); err == nil {
-			_, err = edit(v)
+		v, err := s.opts.Catalog.Read(ctx)
+		if err != nil {
+			return nil, toStatus(err)
 		}
-	} else {
-		v, err = s.opts.Catalog.Change(ctx, request(ctx, req.GetRequestId(), "apply", req.GetReason(), ""), edit)
+		if _, err := edit(v); err != nil {
+			return nil, toStatus(err)
+		}
+		resp.Generation = generation(v.Generation)
+		return resp, nil
 	}
+	out, err := s.change(ctx, change{
+		id: req.GetRequestId(), action: "apply", reason: req.GetReason(),
+		request:  &pb.ApplyRequest{Resources: req.GetResources(), Prune: req.GetPrune(), Reason: req.GetReason()},
+		response: resp, edit: edit,
+		short: func() proto.Message { return &pb.ApplyResponse{Unchanged: resp.GetUnchanged()} },
+	})
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
-	resp := &pb.ApplyResponse{Generation: generation(v), Unchanged: uint32(diff.Unchanged)}
-	for _, c := range diff.Changes {
-		out := &pb.Change{Action: c.GetAction()}
-		if c.GetBefore() != nil {
-			out.Before = config.WithEtag(c.GetBefore())
-		}
-		if c.GetAfter() != nil {
-			out.After = config.WithEtag(c.GetAfter())
-		}
-		resp.Changes = append(resp.Changes, out)
-	}
-	if !req.GetDryRun() {
-		resp.Convergence = s.wait(ctx, v, req.GetWait().AsDuration())
-	}
+	resp.Generation = generation(out.Generation)
+	resp.Convergence = s.wait(ctx, out, req.GetWait().AsDuration())
 	return resp, nil
+}
+
+// shown is a change with the etags in it.
+func shown(c *pb.Change) *pb.Change {
+	out := &pb.Change{Action: c.GetAction()}
+	if c.GetBefore() != nil {
+		out.Before = config.WithEtag(c.GetBefore())
+	}
+	if c.GetAfter() != nil {
+		out.After = config.WithEtag(c.GetAfter())
+	}
+	return out
 }
 
 // finish validates what a change would make of the configuration.
@@ -79,15 +96,10 @@ func (s *Server) finish(v *catalog.Version, next *config.Set, d config.Diff) (ca
 		if r == nil {
 			r = c.GetBefore()
 		}
-		if len(e.Subjects) < maxSubjects {
-			e.Subjects = append(e.Subjects, config.KeyOf(r).String())
-		}
+		e.Subjects = append(e.Subjects, config.KeyOf(r).String())
 	}
 	return e, nil
 }
-
-// maxSubjects bounds an audit event.
-const maxSubjects = 1000
 
 // ListResources implements pb.CatalogServiceServer.
 func (s *Server) ListResources(_ context.Context, req *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {
@@ -103,7 +115,7 @@ func (s *Server) ListResources(_ context.Context, req *pb.ListResourcesRequest) 
 		}
 		kinds = []string{kind}
 	}
-	resp := &pb.ListResourcesResponse{Generation: generation(cur.Version)}
+	resp := &pb.ListResourcesResponse{Generation: generation(cur.Generation)}
 	if req.GetName() != "" {
 		if req.GetKind() == "" {
 			return nil, status.Error(codes.InvalidArgument, "name needs kind")
@@ -116,32 +128,35 @@ func (s *Server) ListResources(_ context.Context, req *pb.ListResourcesRequest) 
 		return resp, nil
 	}
 	size := int(req.GetPageSize())
-	if size <= 0 || size > maxPage {
+	if size < 0 {
+		return nil, status.Errorf(codes.InvalidArgument, "page_size: %d, want 0 (the default) to %d", size, maxPage)
+	}
+	if size == 0 || size > maxPage {
 		size = maxPage
 	}
-	start := config.Key{}
-	if req.GetPageToken() != "" {
-		if start, err = config.ParseKey(req.GetPageToken()); err != nil {
-			return nil, status.Errorf(codes.InvalidArgument, "page_token: %v", err)
+	var start config.Key
+	if token := req.GetPageToken(); token != "" {
+		if start, err = config.ParseKey(token); err != nil || !slices.Contains(kinds, start.Kind) {
+			return nil, status.Errorf(codes.InvalidArgument, "page_token: %.80q is none of this list: want a next_page_token of the same kind", token)
 		}
+		kinds = kinds[slices.Index(kinds, start.Kind):]
 	}
-	skipping := start != config.Key{}
+	bytes := 0
 	for _, kind := range kinds {
-		if skipping && kind != start.Kind {
-			continue
-		}
 		names := cur.Set.Names(kind)
-		from := 0
-		if skipping {
-			from, _ = slices.BinarySearch(names, start.Name)
-			skipping = false
+		if kind == start.Kind {
+			from, _ := slices.BinarySearch(names, start.Name)
+			names = names[from:]
 		}
-		for _, name := range names[from:] {
-			if len(resp.Resources) == size {
-				resp.NextPageToken = config.Key{Kind: kind, Name: name}.String()
+		for _, name := range names {
+			key := config.Key{Kind: kind, Name: name}
+			r := config.WithEtag(cur.Set.Get(key))
+			bytes += proto.Size(r)
+			if n := len(resp.Resources); n == size || n > 0 && bytes > maxPageBytes {
+				resp.NextPageToken = key.String()
 				return resp, nil
 			}
-			resp.Resources = append(resp.Resources, config.WithEtag(cur.Set.Get(config.Key{Kind: kind, Name: name})))
+			resp.Resources = append(resp.Resources, r)
 		}
 	}
 	return resp, nil
@@ -154,20 +169,27 @@ func (s *Server) DeleteResource(ctx context.Context, req *pb.DeleteResourceReque
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
 	key := config.Key{Kind: kind, Name: strings.ToLower(strings.TrimSuffix(req.GetName(), "."))}
-	v, err := s.opts.Catalog.Change(ctx, request(ctx, req.GetRequestId(), "delete", req.GetReason(), ""), func(v *catalog.Version) (catalog.Edit, error) {
+	resp := &pb.DeleteResourceResponse{}
+	edit := func(v *catalog.Version) (catalog.Edit, error) {
 		next, diff, ok := config.Delete(v.Set, key)
 		if !ok {
-			return catalog.Edit{}, status.Errorf(codes.NotFound, "no %s %q", kind, req.GetName())
+			return catalog.Edit{}, status.Errorf(codes.NotFound, "no %s %q%s", kind, req.GetName(), config.Suggest(key.Name, v.Set.Names(kind)))
 		}
 		e, err := s.finish(v, next, diff)
 		var fields config.Errors
 		if errors.As(err, &fields) {
-			return catalog.Edit{}, status.Errorf(codes.FailedPrecondition, "%s is in use, nothing was changed: %v", key, fields)
+			return catalog.Edit{}, status.Errorf(codes.FailedPrecondition, "%s is in use, nothing was changed: %v", key, shorten(fields.Error()))
 		}
 		return e, err
+	}
+	out, err := s.change(ctx, change{
+		id: req.GetRequestId(), action: "delete", reason: req.GetReason(),
+		request:  &pb.DeleteResourceRequest{Kind: kind, Name: key.Name, Reason: req.GetReason()},
+		response: resp, edit: edit,
 	})
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
-	return &pb.DeleteResourceResponse{Generation: generation(v)}, nil
+	resp.Generation = generation(out.Generation)
+	return resp, nil
 }

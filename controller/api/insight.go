@@ -100,7 +100,7 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 	if cur == nil {
 		return resp, nil
 	}
-	resp.Generation, resp.Overrides = generation(cur.Version), cur.Overrides
+	resp.Generation, resp.Overrides = generation(cur.Generation), cur.Overrides
 	view, _, err := s.steering(cur)
 	if err != nil {
 		return nil, toStatus(err)

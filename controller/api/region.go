@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead-dns/fairlead/controller/catalog"
@@ -18,81 +19,133 @@ import (
 )
 
 const (
-	maxReason = 1024
+	maxExpiry = 366 * 24 * time.Hour
 	// maxOverrides bounds the set: every one is held against every endpoint
 	// when a plan is evaluated.
 	maxOverrides = 1000
 )
 
-// DrainRegion implements pb.RegionServiceServer.
+// DrainRegion implements pb.RegionServiceServer. A drain that stands is
+// returned, unless it would end before the one that is asked for: then that
+// replaces it.
 func (s *Server) DrainRegion(ctx context.Context, req *pb.DrainRegionRequest) (*pb.DrainRegionResponse, error) {
-	if err := checkReason(req.GetReason(), req.GetAuthor()); err != nil {
+	if strings.TrimSpace(req.GetReason()) == "" {
+		return nil, status.Error(codes.InvalidArgument, "reason: required: say why, for those who find it later (--reason)")
+	}
+	expireAfter, err := expiry(req.GetExpireAfter())
+	if err != nil {
 		return nil, err
 	}
-	if d := req.GetExpireAfter(); d != nil && d.AsDuration() < 0 {
-		return nil, status.Errorf(codes.InvalidArgument, "expire_after: %v is in the past", d.AsDuration())
-	}
 	scope := drainScope(req.GetRegion(), req.GetAvailabilityZone(), req.GetService())
-	var made *pb.Override
-	r := request(ctx, req.GetRequestId(), "override-create", req.GetReason(), req.GetAuthor())
-	v, err := s.opts.Catalog.Change(ctx, r, func(v *catalog.Version) (catalog.Edit, error) {
+	resp := &pb.DrainRegionResponse{}
+	c := change{
+		id: req.GetRequestId(), action: "override-create", reason: req.GetReason(), author: req.GetAuthor(), response: resp,
+		request: &pb.DrainRegionRequest{
+			Region: scope.GetRegion(), AvailabilityZone: scope.GetAvailabilityZone(), Service: scope.GetService(),
+			Reason: req.GetReason(), Author: req.GetAuthor(), ExpireAfter: req.GetExpireAfter(),
+		},
+	}
+	c.edit = func(v *catalog.Version) (catalog.Edit, error) {
 		if err := checkScope(v.Set, scope); err != nil {
 			return catalog.Edit{}, err
 		}
+		now := time.Now()
+		made := &pb.Override{
+			Id: fmt.Sprintf("%x-%04x", now.UnixMilli(), rand.Uint32N(1<<16)), Action: pb.OverrideAction_OVERRIDE_ACTION_DRAIN,
+			Scope: scope, Author: c.actor(), Reason: req.GetReason(), CreateTime: timestamppb.New(now),
+		}
+		if expireAfter > 0 {
+			made.ExpireTime = timestamppb.New(now.Add(expireAfter))
+		}
+		e := catalog.Edit{SetOverrides: true, Overrides: []*pb.Override{made}, Subjects: []string{subject(made)}}
 		for _, o := range v.Overrides {
-			if o.GetAction() == pb.OverrideAction_OVERRIDE_ACTION_DRAIN && proto.Equal(o.GetScope(), scope) {
-				made = o
+			switch {
+			case !isDrain(o, scope):
+				e.Overrides = append(e.Overrides, o)
+			case outlasts(made, o):
+				e.Subjects = append(e.Subjects, subject(o))
+			default:
+				resp.Override = o
 				return catalog.Edit{}, nil
 			}
 		}
-		if len(v.Overrides) >= maxOverrides {
-			return catalog.Edit{}, status.Errorf(codes.ResourceExhausted, "%d overrides stand already", len(v.Overrides))
+		if len(e.Overrides) > maxOverrides {
+			return catalog.Edit{}, status.Errorf(codes.ResourceExhausted, "%d overrides stand already", maxOverrides)
 		}
-		now := time.Now()
-		made = &pb.Override{
-			Id: fmt.Sprintf("%x-%04x", now.UnixMilli(), rand.Uint32N(1<<16)), Action: pb.OverrideAction_OVERRIDE_ACTION_DRAIN,
-			Scope: scope, Author: r.Actor, Reason: req.GetReason(), CreateTime: timestamppb.New(now),
-		}
-		if d := req.GetExpireAfter().AsDuration(); d > 0 {
-			made.ExpireTime = timestamppb.New(now.Add(d))
-		}
-		return catalog.Edit{
-			SetOverrides: true, Overrides: append(append([]*pb.Override(nil), v.Overrides...), made),
-			Subjects: []string{subject(made)},
-		}, nil
-	})
-	if err != nil {
-		return nil, toStatus(err)
+		resp.Override = made
+		return e, nil
 	}
-	return &pb.DrainRegionResponse{Override: made, Generation: generation(v), Convergence: s.wait(ctx, v, req.GetWait().AsDuration())}, nil
+	out, err := s.change(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	resp.Generation = generation(out.Generation)
+	resp.Convergence = s.wait(ctx, out, req.GetWait().AsDuration())
+	return resp, nil
 }
 
 // UndrainRegion implements pb.RegionServiceServer.
 func (s *Server) UndrainRegion(ctx context.Context, req *pb.UndrainRegionRequest) (*pb.UndrainRegionResponse, error) {
 	scope := drainScope(req.GetRegion(), req.GetAvailabilityZone(), req.GetService())
-	var removed []*pb.Override
-	r := request(ctx, req.GetRequestId(), "override-delete", req.GetReason(), req.GetAuthor())
-	v, err := s.opts.Catalog.Change(ctx, r, func(v *catalog.Version) (catalog.Edit, error) {
-		removed = nil
-		e := catalog.Edit{SetOverrides: true}
-		for _, o := range v.Overrides {
-			if o.GetAction() == pb.OverrideAction_OVERRIDE_ACTION_DRAIN && proto.Equal(o.GetScope(), scope) {
-				removed = append(removed, o)
-				e.Subjects = append(e.Subjects, subject(o))
-				continue
+	resp := &pb.UndrainRegionResponse{}
+	out, err := s.change(ctx, change{
+		id: req.GetRequestId(), action: "override-delete", reason: req.GetReason(), author: req.GetAuthor(), response: resp,
+		request: &pb.UndrainRegionRequest{
+			Region: scope.GetRegion(), AvailabilityZone: scope.GetAvailabilityZone(), Service: scope.GetService(),
+			Reason: req.GetReason(), Author: req.GetAuthor(),
+		},
+		edit: func(v *catalog.Version) (catalog.Edit, error) {
+			e := catalog.Edit{SetOverrides: true}
+			for _, o := range v.Overrides {
+				if isDrain(o, scope) {
+					resp.Removed = append(resp.Removed, o)
+					e.Subjects = append(e.Subjects, subject(o))
+					continue
+				}
+				e.Overrides = append(e.Overrides, o)
 			}
-			e.Overrides = append(e.Overrides, o)
-		}
-		if len(removed) == 0 {
-			// Nothing to do; but a name that is wrong shall be told.
-			return catalog.Edit{}, checkScope(v.Set, scope)
-		}
-		return e, nil
+			if len(resp.Removed) == 0 {
+				// Nothing to do; but a name that is wrong shall be told.
+				return catalog.Edit{}, checkScope(v.Set, scope)
+			}
+			return e, nil
+		},
 	})
 	if err != nil {
-		return nil, toStatus(err)
+		return nil, err
 	}
-	return &pb.UndrainRegionResponse{Removed: removed, Generation: generation(v), Convergence: s.wait(ctx, v, req.GetWait().AsDuration())}, nil
+	resp.Generation = generation(out.Generation)
+	resp.Convergence = s.wait(ctx, out, req.GetWait().AsDuration())
+	return resp, nil
+}
+
+func isDrain(o *pb.Override, scope *pb.OverrideScope) bool {
+	return o.GetAction() == pb.OverrideAction_OVERRIDE_ACTION_DRAIN && proto.Equal(o.GetScope(), scope)
+}
+
+// outlasts tells whether a ends later than b.
+func outlasts(a, b *pb.Override) bool {
+	switch {
+	case b.GetExpireTime() == nil:
+		return false
+	case a.GetExpireTime() == nil:
+		return true
+	}
+	return a.GetExpireTime().AsTime().After(b.GetExpireTime().AsTime())
+}
+
+// expiry reads expire_after; 0 stands for never.
+func expiry(d *durationpb.Duration) (time.Duration, error) {
+	if d == nil {
+		return 0, nil
+	}
+	if err := d.CheckValid(); err != nil {
+		return 0, status.Errorf(codes.InvalidArgument, "expire_after: %v", err)
+	}
+	if d.AsDuration() < 0 || d.AsDuration() > maxExpiry {
+		return 0, status.Errorf(codes.InvalidArgument, "expire_after: %v, want 0 (never) to %v", d.AsDuration(), maxExpiry)
+	}
+	return d.AsDuration(), nil
 }
 
 // ListOverrides implements pb.OverrideServiceServer.
@@ -101,7 +154,7 @@ func (s *Server) ListOverrides(context.Context, *pb.ListOverridesRequest) (*pb.L
 	if err != nil {
 		return nil, err
 	}
-	return &pb.ListOverridesResponse{Overrides: cur.Overrides, Generation: generation(cur.Version)}, nil
+	return &pb.ListOverridesResponse{Overrides: cur.Overrides, Generation: generation(cur.Generation)}, nil
 }
 
 // ExpireOverrides removes the overrides whose time is over. Any number of
@@ -156,18 +209,6 @@ func drainScope(region, availabilityZone, service string) *pb.OverrideScope {
 		Region: strings.ToLower(region), AvailabilityZone: strings.ToLower(availabilityZone),
 		Service: strings.ToLower(strings.TrimSuffix(service, ".")),
 	}
-}
-
-func checkReason(reason, author string) error {
-	switch {
-	case strings.TrimSpace(reason) == "":
-		return status.Error(codes.InvalidArgument, "reason: required: say why, for those who find it later (--reason)")
-	case len(reason) > maxReason:
-		return status.Errorf(codes.InvalidArgument, "reason: %d bytes, at most %d", len(reason), maxReason)
-	case len(author) > maxReason:
-		return status.Errorf(codes.InvalidArgument, "author: %d bytes, at most %d", len(author), maxReason)
-	}
-	return nil
 }
 
 // checkScope refuses names that are not there.

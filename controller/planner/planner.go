@@ -180,10 +180,12 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 		case <-ctx.Done():
 			return
 		case s := <-seen:
-			pause = retryMin
-			if err = s.err; err == nil {
-				err = p.publish(ctx, s.head)
+			if s.err != nil { // Watch tells when that has passed
+				p.judge(s.err)
+				continue
 			}
+			pause = retryMin
+			err = p.publish(ctx, s.head)
 		case <-p.look:
 			err = p.read(ctx)
 		case <-retry.C:

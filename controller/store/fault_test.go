@@ -167,31 +167,33 @@ func TestSwapDeliveredLate(t *testing.T) {
 // If etcd goes away together with the answer, nobody can know.
 func TestSwapUnknownOutcome(t *testing.T) {
 	t.Parallel()
-	for _, made := range []bool{false, true} {
-		server := startServer(t)
-		gone := false
-		c := faulty(t, server.Endpoints(), func(ctx context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
-			if writes(txn, headKey) {
-				if made {
-					send()
+	for name, made := range map[string]bool{"made": true, "not made": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var gone bool
+			c := faulty(t, startServer(t).Endpoints(), func(_ context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
+				if writes(txn, headKey) {
+					if made {
+						send()
+					}
+					gone = true
 				}
-				gone = true
-			}
-			if gone {
-				return errLost
-			}
-			return send()
-		})
-		s := open(t, store.Options{Client: c})
-		m := manifest(t, s, "m")
-		_, err := open(t, store.Options{Client: c, RequestTimeout: time.Second}).Swap(t.Context(), swap(0, m, "r"))
-		wantErr(t, err, store.ErrUnknownOutcome)
+				if gone {
+					return errLost
+				}
+				return send()
+			})
+			s := open(t, store.Options{Client: c})
+			m := manifest(t, s, "m")
+			_, err := open(t, store.Options{Client: c, RequestTimeout: time.Second}).Swap(t.Context(), swap(0, m, "r"))
+			wantErr(t, err, store.ErrUnknownOutcome)
 
-		gone = false
-		rev, result, found, err := s.Request(t.Context(), "r")
-		if found != made || err != nil || made && (rev != mustHead(t, s).Revision || string(result) != "result of r") {
-			t.Errorf("made %v: request: %d %q %v %v", made, rev, result, found, err)
-		}
+			gone = false
+			rev, result, found, err := s.Request(t.Context(), "r")
+			if found != made || err != nil || made && (rev != mustHead(t, s).Revision || string(result) != "result of r") {
+				t.Errorf("request: %d %q %v %v", rev, result, found, err)
+			}
+		})
 	}
 }
 

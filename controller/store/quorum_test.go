@@ -65,7 +65,7 @@ func TestQuorumLost(t *testing.T) {
 func TestMemberIsolated(t *testing.T) {
 	t.Parallel()
 	cluster := startCluster(t, embedded.ClusterOptions{})
-	s := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}), ReadInterval: never})
+	s := open(t, store.Options{Client: dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}), ReadInterval: never, RequestTimeout: 5 * time.Second})
 	m := manifest(t, s, "m")
 	rev := mustSwap(t, s, swap(0, m, "first"))
 	w := watch(t, s)

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -21,14 +22,17 @@ import (
 // court is a judge behind a real gRPC server, in a synctest bubble.
 type court struct {
 	*Judge
-	t    *testing.T
-	conn *grpc.ClientConn
+	t        *testing.T
+	conn     *grpc.ClientConn
+	registry *prometheus.Registry
 }
 
 // inCourt runs a test in a bubble, with a judge that runs.
 func inCourt(t *testing.T, o Options, test func(t *testing.T, c *court)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		registry := prometheus.NewRegistry()
+		o.Registerer = registry
 		j, err := New(o)
 		if err != nil {
 			t.Fatal(err)
@@ -47,7 +51,7 @@ func inCourt(t *testing.T, o Options, test func(t *testing.T, c *court)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		test(t, &court{Judge: j, t: t, conn: conn})
+		test(t, &court{Judge: j, t: t, conn: conn, registry: registry})
 		conn.Close()
 		server.Stop()
 		cancel()
@@ -57,8 +61,7 @@ func inCourt(t *testing.T, o Options, test func(t *testing.T, c *court)) {
 	})
 }
 
-// plan sets a plan of agents (name → region by the order of regions a, b, c, …)
-// and targets, and waits until it is taken.
+// plan sets a plan and waits until it is taken.
 func (c *court) plan(revision int64, agents []Agent, targets ...string) {
 	c.SetPlan(planOf(revision, agents, targets...))
 	synctest.Wait()

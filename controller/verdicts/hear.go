@@ -44,7 +44,7 @@ func (t *tally) open(s *session, now time.Time) {
 	name, region := s.hello.GetAgent(), s.hello.GetRegion()
 	v := t.vantages[name]
 	switch {
-	case false:
+	case s.pauses != t.pauses:
 		s.finish(errPaused)
 		return
 	case v != nil && v.registered && v.region != region:
@@ -70,7 +70,7 @@ func (t *tally) open(s *session, now time.Time) {
 	if len(v.version) > MaxReason {
 		v.version = shorten(v.version, MaxReason)
 	}
-	if !v.fresh || v.opinions == nil {
+	if v.opinions == nil {
 		v.opinions = map[string]opinion{}
 	}
 	v.spoke, t.noted = now, true

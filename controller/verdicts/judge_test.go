@@ -109,6 +109,35 @@ func TestReconnectionMovesNothing(t *testing.T) {
 	})
 }
 
+// Invariant 8: agents that restart begin with no opinion, and move no verdict
+// until they have one.
+func TestRestartOfAllAgentsMovesNothing(t *testing.T) {
+	inCourt(t, Options{}, func(t *testing.T, c *court) {
+		c.plan(1, three, "t", "u")
+		var old []*speaker
+		for _, a := range three {
+			s := c.connect(a.Name, a.Region)
+			s.says("full t=H u=U")
+			old = append(old, s)
+		}
+		digest := c.State().Digest
+		for i, a := range three {
+			old[i].cancel()
+			s := c.connect(a.Name, a.Region)
+			s.says("full")
+			s.says("t=H u=?") // one lost packet is no opinion
+			if got := c.State().Digest; got != digest {
+				t.Errorf("after the restart of %s the digest is %s, was %s", a.Name, got, digest)
+			}
+		}
+		c.want("t", "H/H")
+		c.want("u", "?/U")
+		if got := counted(t, c.registry, "fairlead_controller_verdict_changes_total", "healthy"); got != 1 {
+			t.Errorf("%g verdicts became healthy, want 1", got)
+		}
+	})
+}
+
 // What comes first from a path that was stuck is old: it must not vote.
 func TestHeardAgainAfterSilenceMustReportAnew(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
@@ -244,8 +273,7 @@ func TestGuests(t *testing.T) {
 }
 
 func TestFaultyOpinions(t *testing.T) {
-	registry := prometheus.NewRegistry()
-	inCourt(t, Options{Registerer: registry}, func(t *testing.T, c *court) {
+	inCourt(t, Options{}, func(t *testing.T, c *court) {
 		c.plan(1, []Agent{{"a1", "a"}}, "t")
 		a := c.connect("a1", "a")
 		long := strings.Repeat("é", MaxReason)
@@ -261,7 +289,7 @@ func TestFaultyOpinions(t *testing.T) {
 			t.Errorf("the reason has %d bytes", len(reason))
 		}
 		for why, want := range map[string]float64{"bad-target": 2, "bad-status": 1, "long-reason": 1, "too-many": 0} {
-			if got := counted(t, registry, "fairlead_controller_opinions_faulty_total", why); got != want {
+			if got := counted(t, c.registry, "fairlead_controller_opinions_faulty_total", why); got != want {
 				t.Errorf("%s: %g counted, want %g", why, got, want)
 			}
 		}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -46,7 +47,7 @@ var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 // Check says why an address may not be probed; nil: it may.
 func (g *Guard) Check(addr netip.Addr) error {
 	if !addr.IsValid() {
-		return fmt.Errorf("no address")
+		return errors.New("no address")
 	}
 	addr = addr.Unmap().WithZone("")
 	for _, p := range g.allow {

@@ -9,7 +9,7 @@
 //
 // The way of a change:
 //
-//	Load → (API) → Merge → BumpSerials → Validate → Split → head swap
+//	Load → (API) → Merge → BumpSerials → Validate → Tree.Next → head swap
 //
 // and of a reader: Join. Errors about resources are FieldErrors, all of them
 // at once; Locate gives those of the API their file and line again.

@@ -55,10 +55,13 @@ func (e FieldError) Field() string {
 		return e.Path
 	}
 	name := e.Name
-	if strings.ContainsAny(name, " \"") {
-		name = strconv.Quote(name)
+	if quoted := strconv.Quote(name); strings.Contains(name, " ") || quoted != `"`+name+`"` {
+		name = quoted
 	}
-	return strings.TrimSpace(Plural(e.Kind) + "/" + name + " " + e.Path)
+	if e.Path == "" {
+		return Plural(e.Kind) + "/" + name
+	}
+	return Plural(e.Kind) + "/" + name + " " + e.Path
 }
 
 // FieldErrorOf is the inverse of Field: the error that an API reported about a

@@ -76,8 +76,10 @@ func ParseKind(typed string) (string, error) {
 
 // foldWord makes spellings of one word equal: healthCheck, health-check.
 func foldWord(s string) string {
-	return strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(s))
+	return strings.ToLower(separators.Replace(s))
 }
+
+var separators = strings.NewReplacer("-", "", "_", "")
 
 // Key identifies a resource.
 type Key struct{ Kind, Name string }

@@ -36,41 +36,39 @@ func locate(errs Errors, docs []Document) Errors {
 		byKey[Key{Kind(docs[i].Resource), canonicalName(Name(docs[i].Resource))}] = &docs[i]
 	}
 	located := slices.Clone(errs)
-	var root *yaml.Node // of the document of the error before
-	var rootOf *Document
+	var nodes []*yaml.Node // of the text of the error before
+	var parsed *text
 	for i := range located {
 		e := &located[i]
 		doc := byKey[Key{e.Kind, canonicalName(e.Name)}]
 		if e.Line != 0 || doc == nil {
 			continue
 		}
-		if doc != rootOf {
-			root, rootOf = doc.node(), doc
+		if doc.text != parsed {
+			parsed, nodes = doc.text, doc.nodes()
 		}
-		e.File, e.Line = doc.File, doc.lineOf(root, e.Path)
+		e.File, e.Line = doc.File, doc.lineOf(nodes, e.Path)
 	}
 	return located
 }
 
 // LineOf returns the line of a field, or of the nearest thing around it.
-func (doc *Document) LineOf(path string) int { return doc.lineOf(doc.node(), path) }
+func (doc *Document) LineOf(path string) int { return doc.lineOf(doc.nodes(), path) }
 
-// node parses the document again.
-func (doc *Document) node() *yaml.Node {
+// nodes parses the text with the document again.
+func (doc *Document) nodes() []*yaml.Node {
 	if doc.text == nil {
 		return nil
 	}
 	nodes, _ := doc.text.parse(doc.File)
-	if doc.index >= len(nodes) {
-		return nil
-	}
-	return nodes[doc.index]
+	return nodes
 }
 
-func (doc *Document) lineOf(n *yaml.Node, path string) int {
-	if n == nil {
+func (doc *Document) lineOf(nodes []*yaml.Node, path string) int {
+	if doc.index >= len(nodes) {
 		return doc.Line
 	}
+	n := nodes[doc.index]
 	path, inText := cutTextLine(path)
 	line := n.Line
 	for _, step := range steps(path) {

@@ -19,47 +19,49 @@ func (v *validator) loops() {
 			}
 		}
 	}
-	const (
-		onPath = 1
-		done   = 2
-	)
-	state := map[string]int{}
+	const done = -1
+	place := map[string]int{} // on the path, from 1; or done
 	// A stack of its own: a chain may be as long as there are services.
 	type step struct {
 		name string
 		rest []string
 	}
 	for _, start := range v.set.kind(kindIndex(KindService)) {
-		if len(next[start.name]) == 0 || state[start.name] != 0 {
+		if len(next[start.name]) == 0 || place[start.name] != 0 {
 			continue
 		}
 		path := []step{{start.name, next[start.name]}}
-		state[start.name] = onPath
+		place[start.name] = 1
 		for len(path) > 0 {
 			top := &path[len(path)-1]
 			if len(top.rest) == 0 {
-				state[top.name] = done
+				place[top.name] = done
 				path = path[:len(path)-1]
 				continue
 			}
 			target := top.rest[0]
 			top.rest = top.rest[1:]
-			switch state[target] {
-			case onPath:
-				names := []string{target}
-				for i := len(path) - 1; path[i].name != target; i-- {
-					names = append([]string{path[i].name}, names...)
+			switch at := place[target]; at {
+			case done:
+			case 0:
+				path = append(path, step{target, next[target]})
+				place[target] = len(path)
+			default:
+				loop := path[at-1:]
+				var names []string
+				for _, s := range loop[:min(3, len(loop))] {
+					names = append(names, s.name)
 				}
-				if len(names) > 5 {
-					names = append(append(names[:2:2], "…"), names[len(names)-2:]...)
+				if len(loop) > 4 {
+					names = append(names, "…")
+				}
+				if len(loop) > 3 {
+					names = append(names, loop[len(loop)-1].name)
 				}
 				v.errs = append(v.errs, FieldError{
 					Kind: KindService, Name: target, Path: "spec.endpoints",
-					Message: fmt.Sprintf("the names lead back to the service: %s → %s", target, strings.Join(names, " → ")),
+					Message: fmt.Sprintf("the names lead back to the service: %s → %s", strings.Join(names, " → "), target),
 				})
-			case 0:
-				state[target] = onPath
-				path = append(path, step{target, next[target]})
 			}
 		}
 	}

@@ -166,7 +166,7 @@ reason: required`
 		t.Errorf("located:\n%v\nwant\n%v", got, want)
 	}
 	other := errors.New("other")
-	if got := Locate(other, docs); got != other {
+	if got := Locate(other, docs); !errors.Is(got, other) {
 		t.Errorf("another error became %v", got)
 	}
 	if got := Locate(nil, docs); got != nil {

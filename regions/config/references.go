@@ -83,12 +83,17 @@ func (v *validator) references(r *pb.Resource) {
 // missing says that there is no such name, and which was probably meant.
 func (v *validator) missing(what, name string, right []string) string {
 	message := fmt.Sprintf("%s %q", what, name)
-	if v.suggestions == 0 {
-		return message
+	tail, known := v.suggested[message]
+	if !known && len(v.suggested) < maxSuggestions {
+		tail = Suggest(name, right)
+		v.suggested[message] = tail
 	}
-	v.suggestions--
-	return message + didYouMean(name, right)
+	return message + tail
 }
+
+// maxSuggestions bounds how often a set is searched for the name that was
+// meant.
+const maxSuggestions = 200
 
 func (v *validator) availabilityZones(key Key, s *pb.ServiceSpec) {
 	for i, e := range s.GetEndpoints() {

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// didYouMean is the tail of an error about a name that does not exist: the
-// nearest one that does, else all when they are few.
-func didYouMean(name string, right []string) string {
+// Suggest is the tail of an error about a name that does not exist: the
+// nearest one that does, as ` (did you mean "x"?)`, else all when they are few.
+func Suggest(name string, right []string) string {
 	switch {
 	case len(right) == 0:
 		return " (there is none)"
@@ -39,15 +39,18 @@ func nearest(word string, right []string) string {
 	// A third of the word may be wrong.
 	best, limit := "", len(fold)/3
 	for _, r := range right {
+		if abs(len(r)-len(word)) > len(word) {
+			continue
+		}
 		f := foldWord(r)
 		if abs(len(f)-len(fold)) > limit {
 			continue
 		}
 		if d := distance(fold, f); d <= limit {
 			best, limit = r, d-1
-			if d == 0 {
-				break
-			}
+		}
+		if limit < 0 {
+			break
 		}
 	}
 	return best

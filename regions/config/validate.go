@@ -56,7 +56,7 @@ type Options struct {
 // Validate checks every resource of a set, the references among them and the
 // limits. The error is an Errors with all that is wrong.
 func Validate(set *Set, o Options) error {
-	v := &validator{set: set, suggestions: 1000}
+	v := &validator{set: set, suggested: map[string]string{}}
 	v.limits()
 	all := o.Base == nil || targetsDiffer(o.Base, set)
 	for k := range kinds {
@@ -81,9 +81,9 @@ func Validate(set *Set, o Options) error {
 }
 
 type validator struct {
-	set         *Set
-	errs        Errors
-	suggestions int // how many more times to search for the name that was meant
+	set       *Set
+	errs      Errors
+	suggested map[string]string // by what is missing: which was meant
 }
 
 func (v *validator) limits() {

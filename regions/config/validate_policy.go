@@ -38,7 +38,7 @@ func (c *checker) policy(s *pb.SteeringPolicySpec) {
 			c.addf(path, "%d is out of range: want -99 to 99", bias)
 		}
 		if len(s.Regions) > 0 && !slices.Contains(s.Regions, region) {
-			c.addf(path, "%q is not in spec.regions%s", region, didYouMean(region, s.Regions))
+			c.addf(path, "%q is not in spec.regions%s", region, Suggest(region, s.Regions))
 		}
 	}
 	if !c.atMost("spec.rules", len(s.Rules), maxRules) {
@@ -60,7 +60,7 @@ func (c *checker) policy(s *pb.SteeringPolicySpec) {
 func (c *checker) within(path string, list, regions []string) {
 	for i, region := range list {
 		if len(regions) > 0 && !slices.Contains(regions, region) {
-			c.addf(fmt.Sprintf("%s[%d]", path, i), "%q is not in spec.regions%s", region, didYouMean(region, regions))
+			c.addf(fmt.Sprintf("%s[%d]", path, i), "%q is not in spec.regions%s", region, Suggest(region, regions))
 		}
 	}
 }

@@ -147,9 +147,9 @@ func TestErrorsAreBounded(t *testing.T) {
 	}
 }
 
-// TestLongChain: names that lead to names, 20,000 times, are no loop.
+// TestLongChain: names that lead to names, 5,000 times, are no loop.
 func TestLongChain(t *testing.T) {
-	resources := fleet(20_000)
+	resources := fleet(5_000)
 	for i, r := range resources {
 		if s := r.GetService(); s != nil && i+1 < len(resources) {
 			s.Spec.Endpoints = []*pb.Endpoint{{Name: "next", Region: "r0", Cname: Name(resources[i+1])}}
@@ -161,18 +161,20 @@ func TestLongChain(t *testing.T) {
 	last := resources[len(resources)-1]
 	last.GetService().Spec.Endpoints = []*pb.Endpoint{{Name: "next", Region: "r0", Cname: "s10.z0.example.test"}}
 	err := Validate(mustSet(t, resources), Options{})
-	want := `services "s10.z0.example.test" spec.endpoints: the names lead back to the service: s10.z0.example.test → s11.z0.example.test → s12.z0.example.test → … → s19999.z199.example.test → s10.z0.example.test`
+	want := `services "s10.z0.example.test" spec.endpoints: the names lead back to the service: s10.z0.example.test → s11.z0.example.test → s12.z0.example.test → … → s4999.z49.example.test → s10.z0.example.test`
 	if err == nil || err.Error() != want {
 		t.Errorf("a long loop: %.300v, want %s", err, want)
 	}
 }
 
-// TestValidateAnything: no resource crashes it, and what validates alone can
-// be written to a file and is right there too.
+// TestValidateAnything: no resource crashes it, and every error names its place
+// so that the API can carry it.
 func TestValidateAnything(t *testing.T) {
+	if ValidateResource(&pb.Resource{Kind: &pb.Resource_Zone{}}) == nil {
+		t.Error("an empty zone is right")
+	}
 	rapid.Check(t, func(rt *rapid.T) {
-		resources := anySet(rt, "set")
-		set := mustSet(t, resources)
+		set := mustSet(t, anySet(rt, "set"))
 		var errs Errors
 		if err := Validate(set, Options{}); err != nil && !errors.As(err, &errs) {
 			rt.Fatalf("an error of type %T", err)
@@ -181,12 +183,9 @@ func TestValidateAnything(t *testing.T) {
 			if e.Message == "" || e.Kind == "" {
 				rt.Fatalf("an error that says nothing: %+v", e)
 			}
-			if got := FieldErrorOf(e.Field(), e.Message); got != e && !strings.ContainsAny(e.Name, "\n\r\t\\") && e.Name == strings.ToValidUTF8(e.Name, "") && e.Name != "" {
-				rt.Logf("%q became %+v", e.Field(), got)
+			if got := FieldErrorOf(e.Field(), e.Message); got != e {
+				rt.Fatalf("%q became %+v", e.Field(), got)
 			}
-		}
-		if ValidateResource(&pb.Resource{Kind: &pb.Resource_Zone{}}) == nil {
-			rt.Fatal("an empty zone is right")
 		}
 	})
 }

@@ -3,8 +3,6 @@ package plan
 import (
 	"fmt"
 	"math"
-	"net/netip"
-	"strings"
 	"time"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -12,70 +10,7 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 	"github.com/fairlead-dns/fairlead/regions/steer"
-	"github.com/fairlead-dns/fairlead/regions/zone"
 )
-
-// Question is what is to be explained: a query and the client behind it.
-type Question struct {
-	Service int32
-	Family  regions.Family
-	Client  netip.Addr
-}
-
-// ParseQuestion finds the service that a query for a name would be steered
-// by; a wildcard service answers for the names below it. The error says which
-// of the three is wrong; ErrNoService is wrapped when no service has the name.
-func (b *Base) ParseQuestion(name, qtype, client string) (Question, error) {
-	q := Question{}
-	owner, err := zone.ParseName(fqdn(name))
-	if err != nil {
-		return q, fmt.Errorf("name: %w", err)
-	}
-	switch strings.ToUpper(qtype) {
-	case "", "A", "CNAME":
-	case "AAAA":
-		q.Family = regions.V6
-	default:
-		return q, fmt.Errorf("type: %q is not steered: want A, AAAA or CNAME", qtype)
-	}
-	if q.Client, err = parseClient(client); err != nil {
-		return q, err
-	}
-	z := b.Zones.Find(owner)
-	if z == nil {
-		return q, fmt.Errorf("%w: %q is in none of the zones", ErrNoService, name)
-	}
-	rrtype := uint16(1)
-	if q.Family == regions.V6 {
-		rrtype = 28
-	}
-	m := z.Lookup(owner, rrtype)
-	if m.Service < 0 {
-		return q, fmt.Errorf("%w: %q is answered from static records (%s)", ErrNoService, name, m.Kind)
-	}
-	q.Service = m.Service
-	if b.Services[q.Service].Names {
-		q.Family = regions.V4
-	}
-	return q, nil
-}
-
-// ErrNoService says that a name is not a service's.
-var ErrNoService = fmt.Errorf("not a service")
-
-func parseClient(text string) (netip.Addr, error) {
-	if text == "" {
-		return netip.Addr{}, fmt.Errorf("client: required: an address or a prefix, as 193.0.6.139 or 193.0.6.0/24")
-	}
-	if p, err := netip.ParsePrefix(text); err == nil {
-		return p.Masked().Addr(), nil
-	}
-	a, err := netip.ParseAddr(text)
-	if err != nil {
-		return a, fmt.Errorf("client: %q is neither an address nor a prefix: want for example 193.0.6.139 or 193.0.6.0/24", text)
-	}
-	return a.Unmap(), nil
-}
 
 // Explain answers a question from a view. evidence gives the verdict with its
 // votes by target id; it may return false.
@@ -135,18 +70,27 @@ func explainEndpoint(v *steer.View, svc *regions.Service, f regions.Family, er s
 	return out
 }
 
-// Detail says in words why an endpoint's effective state is what it is.
+// Detail says in words why an endpoint's effective state is what it is: the
+// override that decides, if any, and what is measured beside it.
 func Detail(e regions.Effect, s steer.TargetState, now time.Time) string {
-	if o := e.Override; o != nil {
-		return fmt.Sprintf("%s of %s by %s: %s", o.Action, o.Scope, o.Author, o.Reason)
+	measured := "no verdict was ever passed"
+	switch {
+	case s.Verdict != regions.Unknown && s.Since.IsZero():
+		measured = s.Verdict.String()
+	case s.Verdict != regions.Unknown:
+		measured = fmt.Sprintf("%s for %s", s.Verdict, max(now.Sub(s.Since), 0).Truncate(time.Second))
+	case e.By == regions.ByNoCheck:
+		measured = "the service has no health check"
 	}
-	switch e.HealthBy {
-	case regions.ByNoCheck:
-		return "the service has no health check"
-	case regions.ByNeverJudged:
-		return "no verdict was ever passed"
+	o := e.Override
+	if o == nil {
+		return measured
 	}
-	return fmt.Sprintf("%s for %s", s.Verdict, now.Sub(s.Since).Truncate(time.Second))
+	detail := fmt.Sprintf("%s of %s by %s: %s", o.Action, o.Scope, o.Author, o.Reason)
+	if s.Verdict != regions.Unknown {
+		detail += "; measured: " + measured
+	}
+	return detail
 }
 
 func kilometres(km []float64, region uint16) *float64 {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -45,7 +46,8 @@ func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, e
 	if err != nil {
 		return nil, err
 	}
-	if err := r.get(names[:]); err != nil {
+	// A manifest and an override set that are both empty are one object.
+	if err := r.get(slices.Compact(slices.Clone(names[:]))); err != nil {
 		return nil, err
 	}
 	t := &Tree{Objects: r.objects}
@@ -101,10 +103,11 @@ type reader struct {
 	fetch   Fetch
 }
 
+// get gathers objects by their names, each of which is there once.
 func (r *reader) get(names []Digest) error {
 	var missing []Digest
 	for _, d := range names {
-		if _, have := r.objects[d]; have || slices.Contains(missing, d) {
+		if _, have := r.objects[d]; have {
 			continue
 		}
 		if r.known != nil {

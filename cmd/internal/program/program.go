@@ -1,12 +1,15 @@
-// Package program holds the programs behind the mains: options as flags give
-// them, and Run functions that wire the real parts together. `fairlead dev`
-// calls the same Run functions, so what it shows is what runs in production.
+// Package program is what the packages below it share: each of those is one
+// program, as options and a Run function that wires the real parts together.
+// `fairlead dev` calls the same Run functions, so what it shows is what runs in
+// production.
 package program
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -26,10 +29,19 @@ type Started struct {
 	Ready func() error
 }
 
-// logging is the options that every program has.
-type logging struct{ format, level string }
+// Logging is the options on logs that every program has.
+type Logging struct{ format, level string }
 
-func (l *logging) flags(f *pflag.FlagSet) {
+// New returns the logger that the flags ask for.
+func (l *Logging) New(w io.Writer) (*slog.Logger, error) {
+	log, err := ops.NewLogger(w, l.format, l.level)
+	if err != nil {
+		return nil, UsageError(err)
+	}
+	return log, nil
+}
+
+func (l *Logging) flags(f *pflag.FlagSet) {
 	f.StringVar(&l.format, "log-format", "text", "text or json")
 	f.StringVar(&l.level, "log-level", "info", "debug, info, warn or error")
 }
@@ -55,6 +67,9 @@ func Main(cmd *cobra.Command) int {
 	return 1
 }
 
+// UsageError marks an error as one of usage: exit code 2.
+func UsageError(err error) error { return usageError{err} }
+
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
@@ -76,8 +91,8 @@ func FromEnvironment(f *pflag.FlagSet) error {
 	return errors.Join(errs...)
 }
 
-// command makes the command of a program.
-func command(use, short, long string, log *logging, run func(context.Context) error) *cobra.Command {
+// Command makes the command of a program.
+func Command(use, short, long string, log *Logging, run func(context.Context) error) *cobra.Command {
 	c := &cobra.Command{
 		Use: use, Short: short, Long: long, Args: cobra.NoArgs,
 		PreRunE: func(c *cobra.Command, _ []string) error { return FromEnvironment(c.Flags()) },

@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -478,19 +479,267 @@ func (x *ListResourcesResponse) GetGeneration() *Generation {
 	return nil
 }
 
-type DeleteResourceRequest struct {
+type GetResourceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A kind as in files.
+	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetResourceRequest) Reset() {
+	*x = GetResourceRequest{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetResourceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetResourceRequest) ProtoMessage() {}
+
+func (x *GetResourceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetResourceRequest.ProtoReflect.Descriptor instead.
+func (*GetResourceRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GetResourceRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *GetResourceRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GetResourceResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Resource      *Resource              `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetResourceResponse) Reset() {
+	*x = GetResourceResponse{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetResourceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetResourceResponse) ProtoMessage() {}
+
+func (x *GetResourceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetResourceResponse.ProtoReflect.Descriptor instead.
+func (*GetResourceResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *GetResourceResponse) GetResource() *Resource {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *GetResourceResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+type UpdateResourceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its kind and metadata.name say which one. With metadata.etag the update
+	// is refused when the resource was changed since.
+	Resource *Resource `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Fields below the resource, as spec.ttl or metadata.labels. Required; * for
+	// all.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	RequestId  string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Reason     string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Wait so long for every connected nameserver; 0: do not.
+	Wait          *durationpb.Duration `protobuf:"bytes,5,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResourceRequest) Reset() {
+	*x = UpdateResourceRequest{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResourceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResourceRequest) ProtoMessage() {}
+
+func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResourceRequest.ProtoReflect.Descriptor instead.
+func (*UpdateResourceRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *UpdateResourceRequest) GetResource() *Resource {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *UpdateResourceRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateResourceRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *UpdateResourceRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *UpdateResourceRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type UpdateResourceResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      *Resource              `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateResourceResponse) Reset() {
+	*x = UpdateResourceResponse{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateResourceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateResourceResponse) ProtoMessage() {}
+
+func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateResourceResponse.ProtoReflect.Descriptor instead.
+func (*UpdateResourceResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UpdateResourceResponse) GetResource() *Resource {
+	if x != nil {
+		return x.Resource
+	}
+	return nil
+}
+
+func (x *UpdateResourceResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *UpdateResourceResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
+type DeleteResourceRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Kind      string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name      string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	RequestId string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Reason    string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Refuse when the resource has another etag. Optional.
+	Etag          string `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DeleteResourceRequest) Reset() {
 	*x = DeleteResourceRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -502,7 +751,7 @@ func (x *DeleteResourceRequest) String() string {
 func (*DeleteResourceRequest) ProtoMessage() {}
 
 func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -515,7 +764,7 @@ func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResourceRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteResourceRequest) GetKind() string {
@@ -546,6 +795,13 @@ func (x *DeleteResourceRequest) GetReason() string {
 	return ""
 }
 
+func (x *DeleteResourceRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 type DeleteResourceResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Generation    *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -555,7 +811,7 @@ type DeleteResourceResponse struct {
 
 func (x *DeleteResourceResponse) Reset() {
 	*x = DeleteResourceResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -567,7 +823,7 @@ func (x *DeleteResourceResponse) String() string {
 func (*DeleteResourceResponse) ProtoMessage() {}
 
 func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -580,7 +836,7 @@ func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResourceResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DeleteResourceResponse) GetGeneration() *Generation {
@@ -590,11 +846,421 @@ func (x *DeleteResourceResponse) GetGeneration() *Generation {
 	return nil
 }
 
+type ListGenerationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000; default 100.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGenerationsRequest) Reset() {
+	*x = ListGenerationsRequest{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGenerationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGenerationsRequest) ProtoMessage() {}
+
+func (x *ListGenerationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGenerationsRequest.ProtoReflect.Descriptor instead.
+func (*ListGenerationsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ListGenerationsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGenerationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListGenerationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generations   []*GenerationRecord    `protobuf:"bytes,1,rep,name=generations,proto3" json:"generations,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGenerationsResponse) Reset() {
+	*x = ListGenerationsResponse{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGenerationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGenerationsResponse) ProtoMessage() {}
+
+func (x *ListGenerationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGenerationsResponse.ProtoReflect.Descriptor instead.
+func (*ListGenerationsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ListGenerationsResponse) GetGenerations() []*GenerationRecord {
+	if x != nil {
+		return x.Generations
+	}
+	return nil
+}
+
+func (x *ListGenerationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// GenerationRecord is one generation with the change that made it.
+type GenerationRecord struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Event      *AuditEvent            `protobuf:"bytes,2,opt,name=event,proto3" json:"event,omitempty"`
+	// Whether its configuration can still be compared and rolled back to.
+	Kept          bool `protobuf:"varint,3,opt,name=kept,proto3" json:"kept,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerationRecord) Reset() {
+	*x = GenerationRecord{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerationRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerationRecord) ProtoMessage() {}
+
+func (x *GenerationRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerationRecord.ProtoReflect.Descriptor instead.
+func (*GenerationRecord) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *GenerationRecord) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *GenerationRecord) GetEvent() *AuditEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *GenerationRecord) GetKept() bool {
+	if x != nil {
+		return x.Kept
+	}
+	return false
+}
+
+type DiffGenerationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	From  *Generation            `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Unset: the current one.
+	To            *Generation `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffGenerationsRequest) Reset() {
+	*x = DiffGenerationsRequest{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffGenerationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffGenerationsRequest) ProtoMessage() {}
+
+func (x *DiffGenerationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffGenerationsRequest.ProtoReflect.Descriptor instead.
+func (*DiffGenerationsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *DiffGenerationsRequest) GetFrom() *Generation {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *DiffGenerationsRequest) GetTo() *Generation {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+type DiffGenerationsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Changes       []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"`
+	Unchanged     uint32                 `protobuf:"varint,2,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiffGenerationsResponse) Reset() {
+	*x = DiffGenerationsResponse{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiffGenerationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiffGenerationsResponse) ProtoMessage() {}
+
+func (x *DiffGenerationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiffGenerationsResponse.ProtoReflect.Descriptor instead.
+func (*DiffGenerationsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *DiffGenerationsResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *DiffGenerationsResponse) GetUnchanged() uint32 {
+	if x != nil {
+		return x.Unchanged
+	}
+	return 0
+}
+
+type RollbackGenerationRequest struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	RequestId  string                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Required.
+	Reason string               `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	Wait   *durationpb.Duration `protobuf:"bytes,4,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Compare and validate, write nothing.
+	DryRun        bool `protobuf:"varint,5,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackGenerationRequest) Reset() {
+	*x = RollbackGenerationRequest{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackGenerationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackGenerationRequest) ProtoMessage() {}
+
+func (x *RollbackGenerationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackGenerationRequest.ProtoReflect.Descriptor instead.
+func (*RollbackGenerationRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RollbackGenerationRequest) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *RollbackGenerationRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *RollbackGenerationRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RollbackGenerationRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+func (x *RollbackGenerationRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+type RollbackGenerationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Generation    *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Changes       []*Change              `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RollbackGenerationResponse) Reset() {
+	*x = RollbackGenerationResponse{}
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackGenerationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackGenerationResponse) ProtoMessage() {}
+
+func (x *RollbackGenerationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackGenerationResponse.ProtoReflect.Descriptor instead.
+func (*RollbackGenerationResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *RollbackGenerationResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *RollbackGenerationResponse) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *RollbackGenerationResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
 var File_fairlead_v1_catalog_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/v1/catalog_service.proto\x12\vfairlead.v1\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\"\xd8\x01\n" +
+	"!fairlead/v1/catalog_service.proto\x12\vfairlead.v1\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\"\xd8\x01\n" +
 	"\fApplyRequest\x123\n" +
 	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\x12\x14\n" +
 	"\x05prune\x18\x02 \x01(\bR\x05prune\x12\x17\n" +
@@ -628,26 +1294,88 @@ const file_fairlead_v1_catalog_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x127\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation\"v\n" +
+	"generation\"<\n" +
+	"\x12GetResourceRequest\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x81\x01\n" +
+	"\x13GetResourceResponse\x121\n" +
+	"\bresource\x18\x01 \x01(\v2\x15.fairlead.v1.ResourceR\bresource\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"\xed\x01\n" +
+	"\x15UpdateResourceRequest\x121\n" +
+	"\bresource\x18\x01 \x01(\v2\x15.fairlead.v1.ResourceR\bresource\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12-\n" +
+	"\x04wait\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xc0\x01\n" +
+	"\x16UpdateResourceResponse\x121\n" +
+	"\bresource\x18\x01 \x01(\v2\x15.fairlead.v1.ResourceR\bresource\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"\x8a\x01\n" +
 	"\x15DeleteResourceRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tR\trequestId\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"Q\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04etag\x18\x05 \x01(\tR\x04etag\"Q\n" +
 	"\x16DeleteResourceResponse\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation*{\n" +
+	"generation\"T\n" +
+	"\x16ListGenerationsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x82\x01\n" +
+	"\x17ListGenerationsResponse\x12?\n" +
+	"\vgenerations\x18\x01 \x03(\v2\x1d.fairlead.v1.GenerationRecordR\vgenerations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8e\x01\n" +
+	"\x10GenerationRecord\x127\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12-\n" +
+	"\x05event\x18\x02 \x01(\v2\x17.fairlead.v1.AuditEventR\x05event\x12\x12\n" +
+	"\x04kept\x18\x03 \x01(\bR\x04kept\"n\n" +
+	"\x16DiffGenerationsRequest\x12+\n" +
+	"\x04from\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\x04from\x12'\n" +
+	"\x02to\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\x02to\"f\n" +
+	"\x17DiffGenerationsResponse\x12-\n" +
+	"\achanges\x18\x01 \x03(\v2\x13.fairlead.v1.ChangeR\achanges\x12\x1c\n" +
+	"\tunchanged\x18\x02 \x01(\rR\tunchanged\"\xd3\x01\n" +
+	"\x19RollbackGenerationRequest\x127\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12-\n" +
+	"\x04wait\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x17\n" +
+	"\adry_run\x18\x05 \x01(\bR\x06dryRun\"\xc0\x01\n" +
+	"\x1aRollbackGenerationResponse\x127\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12-\n" +
+	"\achanges\x18\x02 \x03(\v2\x13.fairlead.v1.ChangeR\achanges\x12:\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence*{\n" +
 	"\fChangeAction\x12\x1d\n" +
 	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14CHANGE_ACTION_CREATE\x10\x01\x12\x18\n" +
 	"\x14CHANGE_ACTION_UPDATE\x10\x02\x12\x18\n" +
-	"\x14CHANGE_ACTION_DELETE\x10\x032\x83\x02\n" +
+	"\x14CHANGE_ACTION_DELETE\x10\x032\xd3\x05\n" +
 	"\x0eCatalogService\x12>\n" +
 	"\x05Apply\x12\x19.fairlead.v1.ApplyRequest\x1a\x1a.fairlead.v1.ApplyResponse\x12V\n" +
-	"\rListResources\x12!.fairlead.v1.ListResourcesRequest\x1a\".fairlead.v1.ListResourcesResponse\x12Y\n" +
-	"\x0eDeleteResource\x12\".fairlead.v1.DeleteResourceRequest\x1a#.fairlead.v1.DeleteResourceResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\rListResources\x12!.fairlead.v1.ListResourcesRequest\x1a\".fairlead.v1.ListResourcesResponse\x12P\n" +
+	"\vGetResource\x12\x1f.fairlead.v1.GetResourceRequest\x1a .fairlead.v1.GetResourceResponse\x12Y\n" +
+	"\x0eUpdateResource\x12\".fairlead.v1.UpdateResourceRequest\x1a#.fairlead.v1.UpdateResourceResponse\x12Y\n" +
+	"\x0eDeleteResource\x12\".fairlead.v1.DeleteResourceRequest\x1a#.fairlead.v1.DeleteResourceResponse\x12\\\n" +
+	"\x0fListGenerations\x12#.fairlead.v1.ListGenerationsRequest\x1a$.fairlead.v1.ListGenerationsResponse\x12\\\n" +
+	"\x0fDiffGenerations\x12#.fairlead.v1.DiffGenerationsRequest\x1a$.fairlead.v1.DiffGenerationsResponse\x12e\n" +
+	"\x12RollbackGeneration\x12&.fairlead.v1.RollbackGenerationRequest\x1a'.fairlead.v1.RollbackGenerationResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_catalog_service_proto_rawDescOnce sync.Once
@@ -662,44 +1390,86 @@ func file_fairlead_v1_catalog_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_fairlead_v1_catalog_service_proto_goTypes = []any{
-	(ChangeAction)(0),              // 0: fairlead.v1.ChangeAction
-	(*ApplyRequest)(nil),           // 1: fairlead.v1.ApplyRequest
-	(*Change)(nil),                 // 2: fairlead.v1.Change
-	(*ApplyResponse)(nil),          // 3: fairlead.v1.ApplyResponse
-	(*Convergence)(nil),            // 4: fairlead.v1.Convergence
-	(*ListResourcesRequest)(nil),   // 5: fairlead.v1.ListResourcesRequest
-	(*ListResourcesResponse)(nil),  // 6: fairlead.v1.ListResourcesResponse
-	(*DeleteResourceRequest)(nil),  // 7: fairlead.v1.DeleteResourceRequest
-	(*DeleteResourceResponse)(nil), // 8: fairlead.v1.DeleteResourceResponse
-	(*Resource)(nil),               // 9: fairlead.v1.Resource
-	(*durationpb.Duration)(nil),    // 10: google.protobuf.Duration
-	(*Generation)(nil),             // 11: fairlead.v1.Generation
+	(ChangeAction)(0),                  // 0: fairlead.v1.ChangeAction
+	(*ApplyRequest)(nil),               // 1: fairlead.v1.ApplyRequest
+	(*Change)(nil),                     // 2: fairlead.v1.Change
+	(*ApplyResponse)(nil),              // 3: fairlead.v1.ApplyResponse
+	(*Convergence)(nil),                // 4: fairlead.v1.Convergence
+	(*ListResourcesRequest)(nil),       // 5: fairlead.v1.ListResourcesRequest
+	(*ListResourcesResponse)(nil),      // 6: fairlead.v1.ListResourcesResponse
+	(*GetResourceRequest)(nil),         // 7: fairlead.v1.GetResourceRequest
+	(*GetResourceResponse)(nil),        // 8: fairlead.v1.GetResourceResponse
+	(*UpdateResourceRequest)(nil),      // 9: fairlead.v1.UpdateResourceRequest
+	(*UpdateResourceResponse)(nil),     // 10: fairlead.v1.UpdateResourceResponse
+	(*DeleteResourceRequest)(nil),      // 11: fairlead.v1.DeleteResourceRequest
+	(*DeleteResourceResponse)(nil),     // 12: fairlead.v1.DeleteResourceResponse
+	(*ListGenerationsRequest)(nil),     // 13: fairlead.v1.ListGenerationsRequest
+	(*ListGenerationsResponse)(nil),    // 14: fairlead.v1.ListGenerationsResponse
+	(*GenerationRecord)(nil),           // 15: fairlead.v1.GenerationRecord
+	(*DiffGenerationsRequest)(nil),     // 16: fairlead.v1.DiffGenerationsRequest
+	(*DiffGenerationsResponse)(nil),    // 17: fairlead.v1.DiffGenerationsResponse
+	(*RollbackGenerationRequest)(nil),  // 18: fairlead.v1.RollbackGenerationRequest
+	(*RollbackGenerationResponse)(nil), // 19: fairlead.v1.RollbackGenerationResponse
+	(*Resource)(nil),                   // 20: fairlead.v1.Resource
+	(*durationpb.Duration)(nil),        // 21: google.protobuf.Duration
+	(*Generation)(nil),                 // 22: fairlead.v1.Generation
+	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
+	(*AuditEvent)(nil),                 // 24: fairlead.v1.AuditEvent
 }
 var file_fairlead_v1_catalog_service_proto_depIdxs = []int32{
-	9,  // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
-	10, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
+	20, // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
+	21, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
 	0,  // 2: fairlead.v1.Change.action:type_name -> fairlead.v1.ChangeAction
-	9,  // 3: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
-	9,  // 4: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
-	11, // 5: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
+	20, // 3: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
+	20, // 4: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
+	22, // 5: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
 	2,  // 6: fairlead.v1.ApplyResponse.changes:type_name -> fairlead.v1.Change
 	4,  // 7: fairlead.v1.ApplyResponse.convergence:type_name -> fairlead.v1.Convergence
-	9,  // 8: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
-	11, // 9: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
-	11, // 10: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
-	1,  // 11: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
-	5,  // 12: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
-	7,  // 13: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
-	3,  // 14: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
-	6,  // 15: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
-	8,  // 16: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	20, // 8: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
+	22, // 9: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
+	20, // 10: fairlead.v1.GetResourceResponse.resource:type_name -> fairlead.v1.Resource
+	22, // 11: fairlead.v1.GetResourceResponse.generation:type_name -> fairlead.v1.Generation
+	20, // 12: fairlead.v1.UpdateResourceRequest.resource:type_name -> fairlead.v1.Resource
+	23, // 13: fairlead.v1.UpdateResourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	21, // 14: fairlead.v1.UpdateResourceRequest.wait:type_name -> google.protobuf.Duration
+	20, // 15: fairlead.v1.UpdateResourceResponse.resource:type_name -> fairlead.v1.Resource
+	22, // 16: fairlead.v1.UpdateResourceResponse.generation:type_name -> fairlead.v1.Generation
+	4,  // 17: fairlead.v1.UpdateResourceResponse.convergence:type_name -> fairlead.v1.Convergence
+	22, // 18: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
+	15, // 19: fairlead.v1.ListGenerationsResponse.generations:type_name -> fairlead.v1.GenerationRecord
+	22, // 20: fairlead.v1.GenerationRecord.generation:type_name -> fairlead.v1.Generation
+	24, // 21: fairlead.v1.GenerationRecord.event:type_name -> fairlead.v1.AuditEvent
+	22, // 22: fairlead.v1.DiffGenerationsRequest.from:type_name -> fairlead.v1.Generation
+	22, // 23: fairlead.v1.DiffGenerationsRequest.to:type_name -> fairlead.v1.Generation
+	2,  // 24: fairlead.v1.DiffGenerationsResponse.changes:type_name -> fairlead.v1.Change
+	22, // 25: fairlead.v1.RollbackGenerationRequest.generation:type_name -> fairlead.v1.Generation
+	21, // 26: fairlead.v1.RollbackGenerationRequest.wait:type_name -> google.protobuf.Duration
+	22, // 27: fairlead.v1.RollbackGenerationResponse.generation:type_name -> fairlead.v1.Generation
+	2,  // 28: fairlead.v1.RollbackGenerationResponse.changes:type_name -> fairlead.v1.Change
+	4,  // 29: fairlead.v1.RollbackGenerationResponse.convergence:type_name -> fairlead.v1.Convergence
+	1,  // 30: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
+	5,  // 31: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
+	7,  // 32: fairlead.v1.CatalogService.GetResource:input_type -> fairlead.v1.GetResourceRequest
+	9,  // 33: fairlead.v1.CatalogService.UpdateResource:input_type -> fairlead.v1.UpdateResourceRequest
+	11, // 34: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
+	13, // 35: fairlead.v1.CatalogService.ListGenerations:input_type -> fairlead.v1.ListGenerationsRequest
+	16, // 36: fairlead.v1.CatalogService.DiffGenerations:input_type -> fairlead.v1.DiffGenerationsRequest
+	18, // 37: fairlead.v1.CatalogService.RollbackGeneration:input_type -> fairlead.v1.RollbackGenerationRequest
+	3,  // 38: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
+	6,  // 39: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
+	8,  // 40: fairlead.v1.CatalogService.GetResource:output_type -> fairlead.v1.GetResourceResponse
+	10, // 41: fairlead.v1.CatalogService.UpdateResource:output_type -> fairlead.v1.UpdateResourceResponse
+	12, // 42: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
+	14, // 43: fairlead.v1.CatalogService.ListGenerations:output_type -> fairlead.v1.ListGenerationsResponse
+	17, // 44: fairlead.v1.CatalogService.DiffGenerations:output_type -> fairlead.v1.DiffGenerationsResponse
+	19, // 45: fairlead.v1.CatalogService.RollbackGeneration:output_type -> fairlead.v1.RollbackGenerationResponse
+	38, // [38:46] is the sub-list for method output_type
+	30, // [30:38] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_catalog_service_proto_init() }
@@ -715,7 +1485,7 @@ func file_fairlead_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_catalog_service_proto_rawDesc), len(file_fairlead_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	CatalogService_Apply_FullMethodName          = "/fairlead.v1.CatalogService/Apply"
-	CatalogService_ListResources_FullMethodName  = "/fairlead.v1.CatalogService/ListResources"
-	CatalogService_DeleteResource_FullMethodName = "/fairlead.v1.CatalogService/DeleteResource"
+	CatalogService_Apply_FullMethodName              = "/fairlead.v1.CatalogService/Apply"
+	CatalogService_ListResources_FullMethodName      = "/fairlead.v1.CatalogService/ListResources"
+	CatalogService_GetResource_FullMethodName        = "/fairlead.v1.CatalogService/GetResource"
+	CatalogService_UpdateResource_FullMethodName     = "/fairlead.v1.CatalogService/UpdateResource"
+	CatalogService_DeleteResource_FullMethodName     = "/fairlead.v1.CatalogService/DeleteResource"
+	CatalogService_ListGenerations_FullMethodName    = "/fairlead.v1.CatalogService/ListGenerations"
+	CatalogService_DiffGenerations_FullMethodName    = "/fairlead.v1.CatalogService/DiffGenerations"
+	CatalogService_RollbackGeneration_FullMethodName = "/fairlead.v1.CatalogService/RollbackGeneration"
 )
 
 // CatalogServiceClient is the client API for CatalogService service.
@@ -38,10 +43,34 @@ type CatalogServiceClient interface {
 	Apply(ctx context.Context, in *ApplyRequest, opts ...grpc.CallOption) (*ApplyResponse, error)
 	// ListResources returns resources by kind and name, sorted.
 	ListResources(ctx context.Context, in *ListResourcesRequest, opts ...grpc.CallOption) (*ListResourcesResponse, error)
+	// GetResource returns one resource.
+	//
+	// NOT_FOUND: there is none.
+	GetResource(ctx context.Context, in *GetResourceRequest, opts ...grpc.CallOption) (*GetResourceResponse, error)
+	// UpdateResource changes the fields of one resource that the mask names.
+	//
+	// INVALID_ARGUMENT: the mask names no field, or the result is wrong; every
+	// error is listed in a google.rpc.BadRequest detail. NOT_FOUND: there is no
+	// such resource. ABORTED: its etag is another one.
+	UpdateResource(ctx context.Context, in *UpdateResourceRequest, opts ...grpc.CallOption) (*UpdateResourceResponse, error)
 	// DeleteResource deletes one resource that no other refers to.
 	//
 	// NOT_FOUND: there is none. FAILED_PRECONDITION: another refers to it.
+	// ABORTED: its etag is another one.
 	DeleteResource(ctx context.Context, in *DeleteResourceRequest, opts ...grpc.CallOption) (*DeleteResourceResponse, error)
+	// ListGenerations returns the generations that are kept, newest first, each
+	// with the change that made it.
+	ListGenerations(ctx context.Context, in *ListGenerationsRequest, opts ...grpc.CallOption) (*ListGenerationsResponse, error)
+	// DiffGenerations compares the configuration of two generations.
+	//
+	// NOT_FOUND: one of them is not kept any more.
+	DiffGenerations(ctx context.Context, in *DiffGenerationsRequest, opts ...grpc.CallOption) (*DiffGenerationsResponse, error)
+	// RollbackGeneration makes the configuration of an older generation the
+	// current one, as a new generation. Overrides stay as they are.
+	//
+	// NOT_FOUND: it is not kept any more. INVALID_ARGUMENT: it is not valid
+	// any more.
+	RollbackGeneration(ctx context.Context, in *RollbackGenerationRequest, opts ...grpc.CallOption) (*RollbackGenerationResponse, error)
 }
 
 type catalogServiceClient struct {
@@ -72,10 +101,60 @@ func (c *catalogServiceClient) ListResources(ctx context.Context, in *ListResour
 	return out, nil
 }
 
+func (c *catalogServiceClient) GetResource(ctx context.Context, in *GetResourceRequest, opts ...grpc.CallOption) (*GetResourceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetResourceResponse)
+	err := c.cc.Invoke(ctx, CatalogService_GetResource_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) UpdateResource(ctx context.Context, in *UpdateResourceRequest, opts ...grpc.CallOption) (*UpdateResourceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateResourceResponse)
+	err := c.cc.Invoke(ctx, CatalogService_UpdateResource_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *catalogServiceClient) DeleteResource(ctx context.Context, in *DeleteResourceRequest, opts ...grpc.CallOption) (*DeleteResourceResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DeleteResourceResponse)
 	err := c.cc.Invoke(ctx, CatalogService_DeleteResource_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) ListGenerations(ctx context.Context, in *ListGenerationsRequest, opts ...grpc.CallOption) (*ListGenerationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListGenerationsResponse)
+	err := c.cc.Invoke(ctx, CatalogService_ListGenerations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) DiffGenerations(ctx context.Context, in *DiffGenerationsRequest, opts ...grpc.CallOption) (*DiffGenerationsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiffGenerationsResponse)
+	err := c.cc.Invoke(ctx, CatalogService_DiffGenerations_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *catalogServiceClient) RollbackGeneration(ctx context.Context, in *RollbackGenerationRequest, opts ...grpc.CallOption) (*RollbackGenerationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RollbackGenerationResponse)
+	err := c.cc.Invoke(ctx, CatalogService_RollbackGeneration_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -96,10 +175,34 @@ type CatalogServiceServer interface {
 	Apply(context.Context, *ApplyRequest) (*ApplyResponse, error)
 	// ListResources returns resources by kind and name, sorted.
 	ListResources(context.Context, *ListResourcesRequest) (*ListResourcesResponse, error)
+	// GetResource returns one resource.
+	//
+	// NOT_FOUND: there is none.
+	GetResource(context.Context, *GetResourceRequest) (*GetResourceResponse, error)
+	// UpdateResource changes the fields of one resource that the mask names.
+	//
+	// INVALID_ARGUMENT: the mask names no field, or the result is wrong; every
+	// error is listed in a google.rpc.BadRequest detail. NOT_FOUND: there is no
+	// such resource. ABORTED: its etag is another one.
+	UpdateResource(context.Context, *UpdateResourceRequest) (*UpdateResourceResponse, error)
 	// DeleteResource deletes one resource that no other refers to.
 	//
 	// NOT_FOUND: there is none. FAILED_PRECONDITION: another refers to it.
+	// ABORTED: its etag is another one.
 	DeleteResource(context.Context, *DeleteResourceRequest) (*DeleteResourceResponse, error)
+	// ListGenerations returns the generations that are kept, newest first, each
+	// with the change that made it.
+	ListGenerations(context.Context, *ListGenerationsRequest) (*ListGenerationsResponse, error)
+	// DiffGenerations compares the configuration of two generations.
+	//
+	// NOT_FOUND: one of them is not kept any more.
+	DiffGenerations(context.Context, *DiffGenerationsRequest) (*DiffGenerationsResponse, error)
+	// RollbackGeneration makes the configuration of an older generation the
+	// current one, as a new generation. Overrides stay as they are.
+	//
+	// NOT_FOUND: it is not kept any more. INVALID_ARGUMENT: it is not valid
+	// any more.
+	RollbackGeneration(context.Context, *RollbackGenerationRequest) (*RollbackGenerationResponse, error)
 	mustEmbedUnimplementedCatalogServiceServer()
 }
 
@@ -116,8 +219,23 @@ func (UnimplementedCatalogServiceServer) Apply(context.Context, *ApplyRequest) (
 func (UnimplementedCatalogServiceServer) ListResources(context.Context, *ListResourcesRequest) (*ListResourcesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListResources not implemented")
 }
+func (UnimplementedCatalogServiceServer) GetResource(context.Context, *GetResourceRequest) (*GetResourceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetResource not implemented")
+}
+func (UnimplementedCatalogServiceServer) UpdateResource(context.Context, *UpdateResourceRequest) (*UpdateResourceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateResource not implemented")
+}
 func (UnimplementedCatalogServiceServer) DeleteResource(context.Context, *DeleteResourceRequest) (*DeleteResourceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteResource not implemented")
+}
+func (UnimplementedCatalogServiceServer) ListGenerations(context.Context, *ListGenerationsRequest) (*ListGenerationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListGenerations not implemented")
+}
+func (UnimplementedCatalogServiceServer) DiffGenerations(context.Context, *DiffGenerationsRequest) (*DiffGenerationsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiffGenerations not implemented")
+}
+func (UnimplementedCatalogServiceServer) RollbackGeneration(context.Context, *RollbackGenerationRequest) (*RollbackGenerationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackGeneration not implemented")
 }
 func (UnimplementedCatalogServiceServer) mustEmbedUnimplementedCatalogServiceServer() {}
 func (UnimplementedCatalogServiceServer) testEmbeddedByValue()                        {}
@@ -176,6 +294,42 @@ func _CatalogService_ListResources_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _CatalogService_GetResource_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetResourceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).GetResource(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_GetResource_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).GetResource(ctx, req.(*GetResourceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_UpdateResource_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateResourceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).UpdateResource(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_UpdateResource_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).UpdateResource(ctx, req.(*UpdateResourceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _CatalogService_DeleteResource_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DeleteResourceRequest)
 	if err := dec(in); err != nil {
@@ -190,6 +344,60 @@ func _CatalogService_DeleteResource_Handler(srv interface{}, ctx context.Context
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(CatalogServiceServer).DeleteResource(ctx, req.(*DeleteResourceRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_ListGenerations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListGenerationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).ListGenerations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_ListGenerations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).ListGenerations(ctx, req.(*ListGenerationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_DiffGenerations_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiffGenerationsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).DiffGenerations(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_DiffGenerations_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).DiffGenerations(ctx, req.(*DiffGenerationsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _CatalogService_RollbackGeneration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackGenerationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(CatalogServiceServer).RollbackGeneration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: CatalogService_RollbackGeneration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(CatalogServiceServer).RollbackGeneration(ctx, req.(*RollbackGenerationRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -210,8 +418,28 @@ var CatalogService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _CatalogService_ListResources_Handler,
 		},
 		{
+			MethodName: "GetResource",
+			Handler:    _CatalogService_GetResource_Handler,
+		},
+		{
+			MethodName: "UpdateResource",
+			Handler:    _CatalogService_UpdateResource_Handler,
+		},
+		{
 			MethodName: "DeleteResource",
 			Handler:    _CatalogService_DeleteResource_Handler,
+		},
+		{
+			MethodName: "ListGenerations",
+			Handler:    _CatalogService_ListGenerations_Handler,
+		},
+		{
+			MethodName: "DiffGenerations",
+			Handler:    _CatalogService_DiffGenerations_Handler,
+		},
+		{
+			MethodName: "RollbackGeneration",
+			Handler:    _CatalogService_RollbackGeneration_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -9,6 +9,7 @@ package fairleadv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -20,6 +21,509 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Send the present state first, as changes from nothing.
+	Initial       bool `protobuf:"varint,1,opt,name=initial,proto3" json:"initial,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *WatchRequest) GetInitial() bool {
+	if x != nil {
+		return x.Initial
+	}
+	return false
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Time  *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// Types that are valid to be assigned to Change:
+	//
+	//	*WatchResponse_Generation
+	//	*WatchResponse_Verdict
+	//	*WatchResponse_Member
+	//	*WatchResponse_Heartbeat
+	Change        isWatchResponse_Change `protobuf_oneof:"change"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *WatchResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetChange() isWatchResponse_Change {
+	if x != nil {
+		return x.Change
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetGeneration() *GenerationChange {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Generation); ok {
+			return x.Generation
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetVerdict() *VerdictChange {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Verdict); ok {
+			return x.Verdict
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetMember() *MemberChange {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Member); ok {
+			return x.Member
+		}
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetHeartbeat() *WatchHeartbeat {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+type isWatchResponse_Change interface {
+	isWatchResponse_Change()
+}
+
+type WatchResponse_Generation struct {
+	Generation *GenerationChange `protobuf:"bytes,2,opt,name=generation,proto3,oneof"`
+}
+
+type WatchResponse_Verdict struct {
+	Verdict *VerdictChange `protobuf:"bytes,3,opt,name=verdict,proto3,oneof"`
+}
+
+type WatchResponse_Member struct {
+	Member *MemberChange `protobuf:"bytes,4,opt,name=member,proto3,oneof"`
+}
+
+type WatchResponse_Heartbeat struct {
+	// Nothing changed for 10 s; the stream is alive.
+	Heartbeat *WatchHeartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
+}
+
+func (*WatchResponse_Generation) isWatchResponse_Change() {}
+
+func (*WatchResponse_Verdict) isWatchResponse_Change() {}
+
+func (*WatchResponse_Member) isWatchResponse_Change() {}
+
+func (*WatchResponse_Heartbeat) isWatchResponse_Change() {}
+
+// GenerationChange says that a generation was published.
+type GenerationChange struct {
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Generation       *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Previous         *Generation            `protobuf:"bytes,2,opt,name=previous,proto3" json:"previous,omitempty"`
+	OverridesAdded   []*Override            `protobuf:"bytes,3,rep,name=overrides_added,json=overridesAdded,proto3" json:"overrides_added,omitempty"`
+	OverridesRemoved []*Override            `protobuf:"bytes,4,rep,name=overrides_removed,json=overridesRemoved,proto3" json:"overrides_removed,omitempty"`
+	// Whether the configuration, and not overrides alone, is another one.
+	ConfigurationChanged bool `protobuf:"varint,5,opt,name=configuration_changed,json=configurationChanged,proto3" json:"configuration_changed,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
+func (x *GenerationChange) Reset() {
+	*x = GenerationChange{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerationChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerationChange) ProtoMessage() {}
+
+func (x *GenerationChange) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerationChange.ProtoReflect.Descriptor instead.
+func (*GenerationChange) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GenerationChange) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *GenerationChange) GetPrevious() *Generation {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
+}
+
+func (x *GenerationChange) GetOverridesAdded() []*Override {
+	if x != nil {
+		return x.OverridesAdded
+	}
+	return nil
+}
+
+func (x *GenerationChange) GetOverridesRemoved() []*Override {
+	if x != nil {
+		return x.OverridesRemoved
+	}
+	return nil
+}
+
+func (x *GenerationChange) GetConfigurationChanged() bool {
+	if x != nil {
+		return x.ConfigurationChanged
+	}
+	return false
+}
+
+// VerdictChange says that a verdict or the quorum under it changed.
+type VerdictChange struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Now    *TargetHealth          `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
+	Before HealthStatus           `protobuf:"varint,2,opt,name=before,proto3,enum=fairlead.v1.HealthStatus" json:"before,omitempty"`
+	// The endpoints that the target stands for, as www.example.test/eu-1; at
+	// most 100.
+	Endpoints     []string `protobuf:"bytes,3,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VerdictChange) Reset() {
+	*x = VerdictChange{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VerdictChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VerdictChange) ProtoMessage() {}
+
+func (x *VerdictChange) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VerdictChange.ProtoReflect.Descriptor instead.
+func (*VerdictChange) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *VerdictChange) GetNow() *TargetHealth {
+	if x != nil {
+		return x.Now
+	}
+	return nil
+}
+
+func (x *VerdictChange) GetBefore() HealthStatus {
+	if x != nil {
+		return x.Before
+	}
+	return HealthStatus_HEALTH_STATUS_UNSPECIFIED
+}
+
+func (x *VerdictChange) GetEndpoints() []string {
+	if x != nil {
+		return x.Endpoints
+	}
+	return nil
+}
+
+// MemberChange says that an agent or a nameserver came, went or caught up.
+type MemberChange struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Agent         *AgentStatus           `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	Nameserver    *NameserverStatus      `protobuf:"bytes,2,opt,name=nameserver,proto3" json:"nameserver,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberChange) Reset() {
+	*x = MemberChange{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberChange) ProtoMessage() {}
+
+func (x *MemberChange) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
+func (*MemberChange) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MemberChange) GetAgent() *AgentStatus {
+	if x != nil {
+		return x.Agent
+	}
+	return nil
+}
+
+func (x *MemberChange) GetNameserver() *NameserverStatus {
+	if x != nil {
+		return x.Nameserver
+	}
+	return nil
+}
+
+type WatchHeartbeat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchHeartbeat) Reset() {
+	*x = WatchHeartbeat{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchHeartbeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchHeartbeat) ProtoMessage() {}
+
+func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchHeartbeat.ProtoReflect.Descriptor instead.
+func (*WatchHeartbeat) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{5}
+}
+
+type ListEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000; default 100.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsRequest) Reset() {
+	*x = ListEventsRequest{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsRequest) ProtoMessage() {}
+
+func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
+func (*ListEventsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListEventsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListEventsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListEventsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Events        []*AuditEvent          `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListEventsResponse) Reset() {
+	*x = ListEventsResponse{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListEventsResponse) ProtoMessage() {}
+
+func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
+func (*ListEventsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListEventsResponse) GetEvents() []*AuditEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ListEventsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
 
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -35,7 +539,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -47,7 +551,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,7 +564,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -112,7 +616,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -124,7 +628,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -137,7 +641,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainResponse) GetGeneration() *Generation {
@@ -246,7 +750,7 @@ type ClientLocation struct {
 
 func (x *ClientLocation) Reset() {
 	*x = ClientLocation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -258,7 +762,7 @@ func (x *ClientLocation) String() string {
 func (*ClientLocation) ProtoMessage() {}
 
 func (x *ClientLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -271,7 +775,7 @@ func (x *ClientLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLocation.ProtoReflect.Descriptor instead.
 func (*ClientLocation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ClientLocation) GetAddress() string {
@@ -361,7 +865,7 @@ type RegionExplanation struct {
 
 func (x *RegionExplanation) Reset() {
 	*x = RegionExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -373,7 +877,7 @@ func (x *RegionExplanation) String() string {
 func (*RegionExplanation) ProtoMessage() {}
 
 func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -386,7 +890,7 @@ func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionExplanation.ProtoReflect.Descriptor instead.
 func (*RegionExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RegionExplanation) GetRegion() string {
@@ -456,7 +960,7 @@ type EndpointExplanation struct {
 
 func (x *EndpointExplanation) Reset() {
 	*x = EndpointExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -468,7 +972,7 @@ func (x *EndpointExplanation) String() string {
 func (*EndpointExplanation) ProtoMessage() {}
 
 func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -481,7 +985,7 @@ func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointExplanation.ProtoReflect.Descriptor instead.
 func (*EndpointExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *EndpointExplanation) GetEndpoint() string {
@@ -548,7 +1052,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -560,7 +1064,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -573,7 +1077,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{13}
 }
 
 type GetStatusResponse struct {
@@ -596,7 +1100,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +1112,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +1125,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetStatusResponse) GetController() string {
@@ -714,7 +1218,7 @@ type RegionStatus struct {
 
 func (x *RegionStatus) Reset() {
 	*x = RegionStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -726,7 +1230,7 @@ func (x *RegionStatus) String() string {
 func (*RegionStatus) ProtoMessage() {}
 
 func (x *RegionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -739,7 +1243,7 @@ func (x *RegionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionStatus.ProtoReflect.Descriptor instead.
 func (*RegionStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RegionStatus) GetRegion() string {
@@ -785,7 +1289,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +1301,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +1314,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -870,7 +1374,7 @@ type AgentStatus struct {
 
 func (x *AgentStatus) Reset() {
 	*x = AgentStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -882,7 +1386,7 @@ func (x *AgentStatus) String() string {
 func (*AgentStatus) ProtoMessage() {}
 
 func (x *AgentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -895,7 +1399,7 @@ func (x *AgentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentStatus.ProtoReflect.Descriptor instead.
 func (*AgentStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AgentStatus) GetAgent() string {
@@ -958,7 +1462,7 @@ type NameserverStatus struct {
 
 func (x *NameserverStatus) Reset() {
 	*x = NameserverStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -970,7 +1474,7 @@ func (x *NameserverStatus) String() string {
 func (*NameserverStatus) ProtoMessage() {}
 
 func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -983,7 +1487,7 @@ func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameserverStatus.ProtoReflect.Descriptor instead.
 func (*NameserverStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NameserverStatus) GetNameserver() string {
@@ -1046,7 +1550,43 @@ var File_fairlead_v1_insight_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\"P\n" +
+	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n" +
+	"\fWatchRequest\x12\x18\n" +
+	"\ainitial\x18\x01 \x01(\bR\ainitial\"\xb4\x02\n" +
+	"\rWatchResponse\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12?\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x1d.fairlead.v1.GenerationChangeH\x00R\n" +
+	"generation\x126\n" +
+	"\averdict\x18\x03 \x01(\v2\x1a.fairlead.v1.VerdictChangeH\x00R\averdict\x123\n" +
+	"\x06member\x18\x04 \x01(\v2\x19.fairlead.v1.MemberChangeH\x00R\x06member\x12;\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x1b.fairlead.v1.WatchHeartbeatH\x00R\theartbeatB\b\n" +
+	"\x06change\"\xb9\x02\n" +
+	"\x10GenerationChange\x127\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x123\n" +
+	"\bprevious\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\bprevious\x12>\n" +
+	"\x0foverrides_added\x18\x03 \x03(\v2\x15.fairlead.v1.OverrideR\x0eoverridesAdded\x12B\n" +
+	"\x11overrides_removed\x18\x04 \x03(\v2\x15.fairlead.v1.OverrideR\x10overridesRemoved\x123\n" +
+	"\x15configuration_changed\x18\x05 \x01(\bR\x14configurationChanged\"\x8d\x01\n" +
+	"\rVerdictChange\x12+\n" +
+	"\x03now\x18\x01 \x01(\v2\x19.fairlead.v1.TargetHealthR\x03now\x121\n" +
+	"\x06before\x18\x02 \x01(\x0e2\x19.fairlead.v1.HealthStatusR\x06before\x12\x1c\n" +
+	"\tendpoints\x18\x03 \x03(\tR\tendpoints\"}\n" +
+	"\fMemberChange\x12.\n" +
+	"\x05agent\x18\x01 \x01(\v2\x18.fairlead.v1.AgentStatusR\x05agent\x12=\n" +
+	"\n" +
+	"nameserver\x18\x02 \x01(\v2\x1d.fairlead.v1.NameserverStatusR\n" +
+	"nameserver\"\x10\n" +
+	"\x0eWatchHeartbeat\"O\n" +
+	"\x11ListEventsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"m\n" +
+	"\x12ListEventsResponse\x12/\n" +
+	"\x06events\x18\x01 \x03(\v2\x17.fairlead.v1.AuditEventR\x06events\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
 	"\x0eExplainRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
@@ -1158,10 +1698,13 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"generation\x12\x1c\n" +
 	"\tfollowing\x18\x06 \x01(\bR\tfollowing\x12!\n" +
 	"\fheard_millis\x18\a \x01(\x04R\vheardMillis\x12\x18\n" +
-	"\arefusal\x18\b \x01(\tR\arefusal2\xa2\x01\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal2\xb3\x02\n" +
 	"\x0eInsightService\x12D\n" +
 	"\aExplain\x12\x1b.fairlead.v1.ExplainRequest\x1a\x1c.fairlead.v1.ExplainResponse\x12J\n" +
-	"\tGetStatus\x12\x1d.fairlead.v1.GetStatusRequest\x1a\x1e.fairlead.v1.GetStatusResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\tGetStatus\x12\x1d.fairlead.v1.GetStatusRequest\x1a\x1e.fairlead.v1.GetStatusResponse\x12@\n" +
+	"\x05Watch\x12\x19.fairlead.v1.WatchRequest\x1a\x1a.fairlead.v1.WatchResponse0\x01\x12M\n" +
+	"\n" +
+	"ListEvents\x12\x1e.fairlead.v1.ListEventsRequest\x1a\x1f.fairlead.v1.ListEventsResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_insight_service_proto_rawDescOnce sync.Once
@@ -1175,46 +1718,75 @@ func file_fairlead_v1_insight_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_insight_service_proto_rawDescData
 }
 
-var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_fairlead_v1_insight_service_proto_goTypes = []any{
-	(*ExplainRequest)(nil),      // 0: fairlead.v1.ExplainRequest
-	(*ExplainResponse)(nil),     // 1: fairlead.v1.ExplainResponse
-	(*ClientLocation)(nil),      // 2: fairlead.v1.ClientLocation
-	(*RegionExplanation)(nil),   // 3: fairlead.v1.RegionExplanation
-	(*EndpointExplanation)(nil), // 4: fairlead.v1.EndpointExplanation
-	(*GetStatusRequest)(nil),    // 5: fairlead.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),   // 6: fairlead.v1.GetStatusResponse
-	(*RegionStatus)(nil),        // 7: fairlead.v1.RegionStatus
-	(*ServiceStatus)(nil),       // 8: fairlead.v1.ServiceStatus
-	(*AgentStatus)(nil),         // 9: fairlead.v1.AgentStatus
-	(*NameserverStatus)(nil),    // 10: fairlead.v1.NameserverStatus
-	(*Generation)(nil),          // 11: fairlead.v1.Generation
-	(*TargetHealth)(nil),        // 12: fairlead.v1.TargetHealth
-	(*Override)(nil),            // 13: fairlead.v1.Override
+	(*WatchRequest)(nil),          // 0: fairlead.v1.WatchRequest
+	(*WatchResponse)(nil),         // 1: fairlead.v1.WatchResponse
+	(*GenerationChange)(nil),      // 2: fairlead.v1.GenerationChange
+	(*VerdictChange)(nil),         // 3: fairlead.v1.VerdictChange
+	(*MemberChange)(nil),          // 4: fairlead.v1.MemberChange
+	(*WatchHeartbeat)(nil),        // 5: fairlead.v1.WatchHeartbeat
+	(*ListEventsRequest)(nil),     // 6: fairlead.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 7: fairlead.v1.ListEventsResponse
+	(*ExplainRequest)(nil),        // 8: fairlead.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 9: fairlead.v1.ExplainResponse
+	(*ClientLocation)(nil),        // 10: fairlead.v1.ClientLocation
+	(*RegionExplanation)(nil),     // 11: fairlead.v1.RegionExplanation
+	(*EndpointExplanation)(nil),   // 12: fairlead.v1.EndpointExplanation
+	(*GetStatusRequest)(nil),      // 13: fairlead.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 14: fairlead.v1.GetStatusResponse
+	(*RegionStatus)(nil),          // 15: fairlead.v1.RegionStatus
+	(*ServiceStatus)(nil),         // 16: fairlead.v1.ServiceStatus
+	(*AgentStatus)(nil),           // 17: fairlead.v1.AgentStatus
+	(*NameserverStatus)(nil),      // 18: fairlead.v1.NameserverStatus
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
+	(*Generation)(nil),            // 20: fairlead.v1.Generation
+	(*Override)(nil),              // 21: fairlead.v1.Override
+	(*TargetHealth)(nil),          // 22: fairlead.v1.TargetHealth
+	(HealthStatus)(0),             // 23: fairlead.v1.HealthStatus
+	(*AuditEvent)(nil),            // 24: fairlead.v1.AuditEvent
 }
 var file_fairlead_v1_insight_service_proto_depIdxs = []int32{
-	11, // 0: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
-	2,  // 1: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
-	3,  // 2: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
-	4,  // 3: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
-	12, // 4: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
-	11, // 5: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
-	7,  // 6: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
-	8,  // 7: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
-	9,  // 8: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
-	10, // 9: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
-	13, // 10: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
-	4,  // 11: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
-	11, // 12: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
-	0,  // 13: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
-	5,  // 14: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
-	1,  // 15: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
-	6,  // 16: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
-	15, // [15:17] is the sub-list for method output_type
-	13, // [13:15] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	19, // 0: fairlead.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	2,  // 1: fairlead.v1.WatchResponse.generation:type_name -> fairlead.v1.GenerationChange
+	3,  // 2: fairlead.v1.WatchResponse.verdict:type_name -> fairlead.v1.VerdictChange
+	4,  // 3: fairlead.v1.WatchResponse.member:type_name -> fairlead.v1.MemberChange
+	5,  // 4: fairlead.v1.WatchResponse.heartbeat:type_name -> fairlead.v1.WatchHeartbeat
+	20, // 5: fairlead.v1.GenerationChange.generation:type_name -> fairlead.v1.Generation
+	20, // 6: fairlead.v1.GenerationChange.previous:type_name -> fairlead.v1.Generation
+	21, // 7: fairlead.v1.GenerationChange.overrides_added:type_name -> fairlead.v1.Override
+	21, // 8: fairlead.v1.GenerationChange.overrides_removed:type_name -> fairlead.v1.Override
+	22, // 9: fairlead.v1.VerdictChange.now:type_name -> fairlead.v1.TargetHealth
+	23, // 10: fairlead.v1.VerdictChange.before:type_name -> fairlead.v1.HealthStatus
+	17, // 11: fairlead.v1.MemberChange.agent:type_name -> fairlead.v1.AgentStatus
+	18, // 12: fairlead.v1.MemberChange.nameserver:type_name -> fairlead.v1.NameserverStatus
+	24, // 13: fairlead.v1.ListEventsResponse.events:type_name -> fairlead.v1.AuditEvent
+	20, // 14: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
+	10, // 15: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
+	11, // 16: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
+	12, // 17: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
+	22, // 18: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
+	20, // 19: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
+	15, // 20: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
+	16, // 21: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
+	17, // 22: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
+	18, // 23: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
+	21, // 24: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
+	12, // 25: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
+	20, // 26: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
+	8,  // 27: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
+	13, // 28: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
+	0,  // 29: fairlead.v1.InsightService.Watch:input_type -> fairlead.v1.WatchRequest
+	6,  // 30: fairlead.v1.InsightService.ListEvents:input_type -> fairlead.v1.ListEventsRequest
+	9,  // 31: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
+	14, // 32: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
+	1,  // 33: fairlead.v1.InsightService.Watch:output_type -> fairlead.v1.WatchResponse
+	7,  // 34: fairlead.v1.InsightService.ListEvents:output_type -> fairlead.v1.ListEventsResponse
+	31, // [31:35] is the sub-list for method output_type
+	27, // [27:31] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_insight_service_proto_init() }
@@ -1225,15 +1797,21 @@ func file_fairlead_v1_insight_service_proto_init() {
 	file_fairlead_v1_health_proto_init()
 	file_fairlead_v1_resources_proto_init()
 	file_fairlead_v1_store_proto_init()
-	file_fairlead_v1_insight_service_proto_msgTypes[2].OneofWrappers = []any{}
-	file_fairlead_v1_insight_service_proto_msgTypes[3].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[1].OneofWrappers = []any{
+		(*WatchResponse_Generation)(nil),
+		(*WatchResponse_Verdict)(nil),
+		(*WatchResponse_Member)(nil),
+		(*WatchResponse_Heartbeat)(nil),
+	}
+	file_fairlead_v1_insight_service_proto_msgTypes[10].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_insight_service_proto_rawDesc), len(file_fairlead_v1_insight_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

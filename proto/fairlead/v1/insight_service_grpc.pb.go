@@ -19,8 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InsightService_Explain_FullMethodName   = "/fairlead.v1.InsightService/Explain"
-	InsightService_GetStatus_FullMethodName = "/fairlead.v1.InsightService/GetStatus"
+	InsightService_Explain_FullMethodName    = "/fairlead.v1.InsightService/Explain"
+	InsightService_GetStatus_FullMethodName  = "/fairlead.v1.InsightService/GetStatus"
+	InsightService_Watch_FullMethodName      = "/fairlead.v1.InsightService/Watch"
+	InsightService_ListEvents_FullMethodName = "/fairlead.v1.InsightService/ListEvents"
 )
 
 // InsightServiceClient is the client API for InsightService service.
@@ -37,6 +39,14 @@ type InsightServiceClient interface {
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// GetStatus reports on regions, services, agents and nameservers.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
+	// Watch streams what changes from now on: generations, verdicts, agents and
+	// nameservers that come and go. A slow reader skips states in between; it
+	// never delays anybody.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
+	// ListEvents returns the audit events, newest first.
+	//
+	// UNAVAILABLE: etcd does not answer.
+	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
 }
 
 type insightServiceClient struct {
@@ -67,6 +77,35 @@ func (c *insightServiceClient) GetStatus(ctx context.Context, in *GetStatusReque
 	return out, nil
 }
 
+func (c *insightServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &InsightService_ServiceDesc.Streams[0], InsightService_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_WatchClient = grpc.ServerStreamingClient[WatchResponse]
+
+func (c *insightServiceClient) ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventsResponse)
+	err := c.cc.Invoke(ctx, InsightService_ListEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // InsightServiceServer is the server API for InsightService service.
 // All implementations must embed UnimplementedInsightServiceServer
 // for forward compatibility.
@@ -81,6 +120,14 @@ type InsightServiceServer interface {
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// GetStatus reports on regions, services, agents and nameservers.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
+	// Watch streams what changes from now on: generations, verdicts, agents and
+	// nameservers that come and go. A slow reader skips states in between; it
+	// never delays anybody.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
+	// ListEvents returns the audit events, newest first.
+	//
+	// UNAVAILABLE: etcd does not answer.
+	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
 	mustEmbedUnimplementedInsightServiceServer()
 }
 
@@ -96,6 +143,12 @@ func (UnimplementedInsightServiceServer) Explain(context.Context, *ExplainReques
 }
 func (UnimplementedInsightServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
+}
+func (UnimplementedInsightServiceServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedInsightServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
 }
 func (UnimplementedInsightServiceServer) mustEmbedUnimplementedInsightServiceServer() {}
 func (UnimplementedInsightServiceServer) testEmbeddedByValue()                        {}
@@ -154,6 +207,35 @@ func _InsightService_GetStatus_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InsightService_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InsightServiceServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_WatchServer = grpc.ServerStreamingServer[WatchResponse]
+
+func _InsightService_ListEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(InsightServiceServer).ListEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: InsightService_ListEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(InsightServiceServer).ListEvents(ctx, req.(*ListEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // InsightService_ServiceDesc is the grpc.ServiceDesc for InsightService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -169,7 +251,17 @@ var InsightService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetStatus",
 			Handler:    _InsightService_GetStatus_Handler,
 		},
+		{
+			MethodName: "ListEvents",
+			Handler:    _InsightService_ListEvents_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _InsightService_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "fairlead/v1/insight_service.proto",
 }

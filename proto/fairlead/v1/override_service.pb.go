@@ -22,6 +22,425 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type GetRegionRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRegionRequest) Reset() {
+	*x = GetRegionRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRegionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRegionRequest) ProtoMessage() {}
+
+func (x *GetRegionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRegionRequest.ProtoReflect.Descriptor instead.
+func (*GetRegionRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetRegionRequest) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+type GetRegionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        *Region                `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRegionResponse) Reset() {
+	*x = GetRegionResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRegionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRegionResponse) ProtoMessage() {}
+
+func (x *GetRegionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRegionResponse.ProtoReflect.Descriptor instead.
+func (*GetRegionResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetRegionResponse) GetRegion() *Region {
+	if x != nil {
+		return x.Region
+	}
+	return nil
+}
+
+func (x *GetRegionResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+type ListRegionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000; default 1000.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRegionsRequest) Reset() {
+	*x = ListRegionsRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRegionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRegionsRequest) ProtoMessage() {}
+
+func (x *ListRegionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRegionsRequest.ProtoReflect.Descriptor instead.
+func (*ListRegionsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ListRegionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRegionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListRegionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Regions       []*Region              `protobuf:"bytes,1,rep,name=regions,proto3" json:"regions,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRegionsResponse) Reset() {
+	*x = ListRegionsResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRegionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRegionsResponse) ProtoMessage() {}
+
+func (x *ListRegionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRegionsResponse.ProtoReflect.Descriptor instead.
+func (*ListRegionsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListRegionsResponse) GetRegions() []*Region {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *ListRegionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListRegionsResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+type GetZoneRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The origin, without the final dot.
+	Zone          string `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetZoneRequest) Reset() {
+	*x = GetZoneRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetZoneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetZoneRequest) ProtoMessage() {}
+
+func (x *GetZoneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetZoneRequest.ProtoReflect.Descriptor instead.
+func (*GetZoneRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GetZoneRequest) GetZone() string {
+	if x != nil {
+		return x.Zone
+	}
+	return ""
+}
+
+type GetZoneResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Zone          *Zone                  `protobuf:"bytes,1,opt,name=zone,proto3" json:"zone,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetZoneResponse) Reset() {
+	*x = GetZoneResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetZoneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetZoneResponse) ProtoMessage() {}
+
+func (x *GetZoneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetZoneResponse.ProtoReflect.Descriptor instead.
+func (*GetZoneResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GetZoneResponse) GetZone() *Zone {
+	if x != nil {
+		return x.Zone
+	}
+	return nil
+}
+
+func (x *GetZoneResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+type ListZonesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000; default 100: zones can be large.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListZonesRequest) Reset() {
+	*x = ListZonesRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListZonesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListZonesRequest) ProtoMessage() {}
+
+func (x *ListZonesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListZonesRequest.ProtoReflect.Descriptor instead.
+func (*ListZonesRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListZonesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListZonesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListZonesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Zones         []*Zone                `protobuf:"bytes,1,rep,name=zones,proto3" json:"zones,omitempty"`
+	NextPageToken string                 `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListZonesResponse) Reset() {
+	*x = ListZonesResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListZonesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListZonesResponse) ProtoMessage() {}
+
+func (x *ListZonesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListZonesResponse.ProtoReflect.Descriptor instead.
+func (*ListZonesResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListZonesResponse) GetZones() []*Zone {
+	if x != nil {
+		return x.Zones
+	}
+	return nil
+}
+
+func (x *ListZonesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListZonesResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
 type DrainRegionRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Region           string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
@@ -43,7 +462,7 @@ type DrainRegionRequest struct {
 
 func (x *DrainRegionRequest) Reset() {
 	*x = DrainRegionRequest{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -55,7 +474,7 @@ func (x *DrainRegionRequest) String() string {
 func (*DrainRegionRequest) ProtoMessage() {}
 
 func (x *DrainRegionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -68,7 +487,7 @@ func (x *DrainRegionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRegionRequest.ProtoReflect.Descriptor instead.
 func (*DrainRegionRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DrainRegionRequest) GetRegion() string {
@@ -138,7 +557,7 @@ type DrainRegionResponse struct {
 
 func (x *DrainRegionResponse) Reset() {
 	*x = DrainRegionResponse{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -150,7 +569,7 @@ func (x *DrainRegionResponse) String() string {
 func (*DrainRegionResponse) ProtoMessage() {}
 
 func (x *DrainRegionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -163,7 +582,7 @@ func (x *DrainRegionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRegionResponse.ProtoReflect.Descriptor instead.
 func (*DrainRegionResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DrainRegionResponse) GetOverride() *Override {
@@ -202,7 +621,7 @@ type UndrainRegionRequest struct {
 
 func (x *UndrainRegionRequest) Reset() {
 	*x = UndrainRegionRequest{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -214,7 +633,7 @@ func (x *UndrainRegionRequest) String() string {
 func (*UndrainRegionRequest) ProtoMessage() {}
 
 func (x *UndrainRegionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -227,7 +646,7 @@ func (x *UndrainRegionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRegionRequest.ProtoReflect.Descriptor instead.
 func (*UndrainRegionRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UndrainRegionRequest) GetRegion() string {
@@ -291,7 +710,7 @@ type UndrainRegionResponse struct {
 
 func (x *UndrainRegionResponse) Reset() {
 	*x = UndrainRegionResponse{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -303,7 +722,7 @@ func (x *UndrainRegionResponse) String() string {
 func (*UndrainRegionResponse) ProtoMessage() {}
 
 func (x *UndrainRegionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -316,7 +735,7 @@ func (x *UndrainRegionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UndrainRegionResponse.ProtoReflect.Descriptor instead.
 func (*UndrainRegionResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UndrainRegionResponse) GetRemoved() []*Override {
@@ -348,7 +767,7 @@ type ListOverridesRequest struct {
 
 func (x *ListOverridesRequest) Reset() {
 	*x = ListOverridesRequest{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +779,7 @@ func (x *ListOverridesRequest) String() string {
 func (*ListOverridesRequest) ProtoMessage() {}
 
 func (x *ListOverridesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +792,7 @@ func (x *ListOverridesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOverridesRequest.ProtoReflect.Descriptor instead.
 func (*ListOverridesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{12}
 }
 
 type ListOverridesResponse struct {
@@ -386,7 +805,7 @@ type ListOverridesResponse struct {
 
 func (x *ListOverridesResponse) Reset() {
 	*x = ListOverridesResponse{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +817,7 @@ func (x *ListOverridesResponse) String() string {
 func (*ListOverridesResponse) ProtoMessage() {}
 
 func (x *ListOverridesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +830,7 @@ func (x *ListOverridesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOverridesResponse.ProtoReflect.Descriptor instead.
 func (*ListOverridesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListOverridesResponse) GetOverrides() []*Override {
@@ -432,7 +851,41 @@ var File_fairlead_v1_override_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/v1/override_service.proto\x12\vfairlead.v1\x1a!fairlead/v1/catalog_service.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\"\xaf\x02\n" +
+	"\"fairlead/v1/override_service.proto\x12\vfairlead.v1\x1a!fairlead/v1/catalog_service.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\"*\n" +
+	"\x10GetRegionRequest\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\"y\n" +
+	"\x11GetRegionResponse\x12+\n" +
+	"\x06region\x18\x01 \x01(\v2\x13.fairlead.v1.RegionR\x06region\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"P\n" +
+	"\x12ListRegionsRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\xa5\x01\n" +
+	"\x13ListRegionsResponse\x12-\n" +
+	"\aregions\x18\x01 \x03(\v2\x13.fairlead.v1.RegionR\aregions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x127\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"$\n" +
+	"\x0eGetZoneRequest\x12\x12\n" +
+	"\x04zone\x18\x01 \x01(\tR\x04zone\"q\n" +
+	"\x0fGetZoneResponse\x12%\n" +
+	"\x04zone\x18\x01 \x01(\v2\x11.fairlead.v1.ZoneR\x04zone\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"N\n" +
+	"\x10ListZonesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x9d\x01\n" +
+	"\x11ListZonesResponse\x12'\n" +
+	"\x05zones\x18\x01 \x03(\v2\x11.fairlead.v1.ZoneR\x05zones\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x127\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"\xaf\x02\n" +
 	"\x12DrainRegionRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
 	"\x11availability_zone\x18\x02 \x01(\tR\x10availabilityZone\x12\x18\n" +
@@ -469,12 +922,17 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation2\xb9\x01\n" +
-	"\rRegionService\x12P\n" +
+	"generation2\xd7\x02\n" +
+	"\rRegionService\x12J\n" +
+	"\tGetRegion\x12\x1d.fairlead.v1.GetRegionRequest\x1a\x1e.fairlead.v1.GetRegionResponse\x12P\n" +
+	"\vListRegions\x12\x1f.fairlead.v1.ListRegionsRequest\x1a .fairlead.v1.ListRegionsResponse\x12P\n" +
 	"\vDrainRegion\x12\x1f.fairlead.v1.DrainRegionRequest\x1a .fairlead.v1.DrainRegionResponse\x12V\n" +
 	"\rUndrainRegion\x12!.fairlead.v1.UndrainRegionRequest\x1a\".fairlead.v1.UndrainRegionResponse2i\n" +
 	"\x0fOverrideService\x12V\n" +
-	"\rListOverrides\x12!.fairlead.v1.ListOverridesRequest\x1a\".fairlead.v1.ListOverridesResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\rListOverrides\x12!.fairlead.v1.ListOverridesRequest\x1a\".fairlead.v1.ListOverridesResponse2\x9f\x01\n" +
+	"\vZoneService\x12D\n" +
+	"\aGetZone\x12\x1b.fairlead.v1.GetZoneRequest\x1a\x1c.fairlead.v1.GetZoneResponse\x12J\n" +
+	"\tListZones\x12\x1d.fairlead.v1.ListZonesRequest\x1a\x1e.fairlead.v1.ListZonesResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_override_service_proto_rawDescOnce sync.Once
@@ -488,42 +946,68 @@ func file_fairlead_v1_override_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_override_service_proto_rawDescData
 }
 
-var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_v1_override_service_proto_goTypes = []any{
-	(*DrainRegionRequest)(nil),    // 0: fairlead.v1.DrainRegionRequest
-	(*DrainRegionResponse)(nil),   // 1: fairlead.v1.DrainRegionResponse
-	(*UndrainRegionRequest)(nil),  // 2: fairlead.v1.UndrainRegionRequest
-	(*UndrainRegionResponse)(nil), // 3: fairlead.v1.UndrainRegionResponse
-	(*ListOverridesRequest)(nil),  // 4: fairlead.v1.ListOverridesRequest
-	(*ListOverridesResponse)(nil), // 5: fairlead.v1.ListOverridesResponse
-	(*durationpb.Duration)(nil),   // 6: google.protobuf.Duration
-	(*Override)(nil),              // 7: fairlead.v1.Override
-	(*Generation)(nil),            // 8: fairlead.v1.Generation
-	(*Convergence)(nil),           // 9: fairlead.v1.Convergence
+	(*GetRegionRequest)(nil),      // 0: fairlead.v1.GetRegionRequest
+	(*GetRegionResponse)(nil),     // 1: fairlead.v1.GetRegionResponse
+	(*ListRegionsRequest)(nil),    // 2: fairlead.v1.ListRegionsRequest
+	(*ListRegionsResponse)(nil),   // 3: fairlead.v1.ListRegionsResponse
+	(*GetZoneRequest)(nil),        // 4: fairlead.v1.GetZoneRequest
+	(*GetZoneResponse)(nil),       // 5: fairlead.v1.GetZoneResponse
+	(*ListZonesRequest)(nil),      // 6: fairlead.v1.ListZonesRequest
+	(*ListZonesResponse)(nil),     // 7: fairlead.v1.ListZonesResponse
+	(*DrainRegionRequest)(nil),    // 8: fairlead.v1.DrainRegionRequest
+	(*DrainRegionResponse)(nil),   // 9: fairlead.v1.DrainRegionResponse
+	(*UndrainRegionRequest)(nil),  // 10: fairlead.v1.UndrainRegionRequest
+	(*UndrainRegionResponse)(nil), // 11: fairlead.v1.UndrainRegionResponse
+	(*ListOverridesRequest)(nil),  // 12: fairlead.v1.ListOverridesRequest
+	(*ListOverridesResponse)(nil), // 13: fairlead.v1.ListOverridesResponse
+	(*Region)(nil),                // 14: fairlead.v1.Region
+	(*Generation)(nil),            // 15: fairlead.v1.Generation
+	(*Zone)(nil),                  // 16: fairlead.v1.Zone
+	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
+	(*Override)(nil),              // 18: fairlead.v1.Override
+	(*Convergence)(nil),           // 19: fairlead.v1.Convergence
 }
 var file_fairlead_v1_override_service_proto_depIdxs = []int32{
-	6,  // 0: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
-	6,  // 1: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	7,  // 2: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
-	8,  // 3: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	9,  // 4: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	6,  // 5: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	7,  // 6: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
-	8,  // 7: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	9,  // 8: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	7,  // 9: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
-	8,  // 10: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
-	0,  // 11: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
-	2,  // 12: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
-	4,  // 13: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
-	1,  // 14: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
-	3,  // 15: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
-	5,  // 16: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	14, // 0: fairlead.v1.GetRegionResponse.region:type_name -> fairlead.v1.Region
+	15, // 1: fairlead.v1.GetRegionResponse.generation:type_name -> fairlead.v1.Generation
+	14, // 2: fairlead.v1.ListRegionsResponse.regions:type_name -> fairlead.v1.Region
+	15, // 3: fairlead.v1.ListRegionsResponse.generation:type_name -> fairlead.v1.Generation
+	16, // 4: fairlead.v1.GetZoneResponse.zone:type_name -> fairlead.v1.Zone
+	15, // 5: fairlead.v1.GetZoneResponse.generation:type_name -> fairlead.v1.Generation
+	16, // 6: fairlead.v1.ListZonesResponse.zones:type_name -> fairlead.v1.Zone
+	15, // 7: fairlead.v1.ListZonesResponse.generation:type_name -> fairlead.v1.Generation
+	17, // 8: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
+	17, // 9: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	18, // 10: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
+	15, // 11: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 12: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	17, // 13: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	18, // 14: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
+	15, // 15: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 16: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	18, // 17: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
+	15, // 18: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
+	0,  // 19: fairlead.v1.RegionService.GetRegion:input_type -> fairlead.v1.GetRegionRequest
+	2,  // 20: fairlead.v1.RegionService.ListRegions:input_type -> fairlead.v1.ListRegionsRequest
+	8,  // 21: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
+	10, // 22: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
+	12, // 23: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
+	4,  // 24: fairlead.v1.ZoneService.GetZone:input_type -> fairlead.v1.GetZoneRequest
+	6,  // 25: fairlead.v1.ZoneService.ListZones:input_type -> fairlead.v1.ListZonesRequest
+	1,  // 26: fairlead.v1.RegionService.GetRegion:output_type -> fairlead.v1.GetRegionResponse
+	3,  // 27: fairlead.v1.RegionService.ListRegions:output_type -> fairlead.v1.ListRegionsResponse
+	9,  // 28: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
+	11, // 29: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
+	13, // 30: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
+	5,  // 31: fairlead.v1.ZoneService.GetZone:output_type -> fairlead.v1.GetZoneResponse
+	7,  // 32: fairlead.v1.ZoneService.ListZones:output_type -> fairlead.v1.ListZonesResponse
+	26, // [26:33] is the sub-list for method output_type
+	19, // [19:26] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_override_service_proto_init() }
@@ -540,9 +1024,9 @@ func file_fairlead_v1_override_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_override_service_proto_rawDesc), len(file_fairlead_v1_override_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   14,
 			NumExtensions: 0,
-			NumServices:   2,
+			NumServices:   3,
 		},
 		GoTypes:           file_fairlead_v1_override_service_proto_goTypes,
 		DependencyIndexes: file_fairlead_v1_override_service_proto_depIdxs,

@@ -19,6 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
+	RegionService_GetRegion_FullMethodName     = "/fairlead.v1.RegionService/GetRegion"
+	RegionService_ListRegions_FullMethodName   = "/fairlead.v1.RegionService/ListRegions"
 	RegionService_DrainRegion_FullMethodName   = "/fairlead.v1.RegionService/DrainRegion"
 	RegionService_UndrainRegion_FullMethodName = "/fairlead.v1.RegionService/UndrainRegion"
 )
@@ -29,6 +31,12 @@ const (
 //
 // RegionService is the operator's lever on a region.
 type RegionServiceClient interface {
+	// GetRegion returns a region.
+	//
+	// NOT_FOUND: there is none.
+	GetRegion(ctx context.Context, in *GetRegionRequest, opts ...grpc.CallOption) (*GetRegionResponse, error)
+	// ListRegions returns the regions, by name.
+	ListRegions(ctx context.Context, in *ListRegionsRequest, opts ...grpc.CallOption) (*ListRegionsResponse, error)
 	// DrainRegion takes a region out of the answers while any other is healthy.
 	//
 	// INVALID_ARGUMENT: no reason, or a region that is not there. UNAVAILABLE:
@@ -45,6 +53,26 @@ type regionServiceClient struct {
 
 func NewRegionServiceClient(cc grpc.ClientConnInterface) RegionServiceClient {
 	return &regionServiceClient{cc}
+}
+
+func (c *regionServiceClient) GetRegion(ctx context.Context, in *GetRegionRequest, opts ...grpc.CallOption) (*GetRegionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRegionResponse)
+	err := c.cc.Invoke(ctx, RegionService_GetRegion_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *regionServiceClient) ListRegions(ctx context.Context, in *ListRegionsRequest, opts ...grpc.CallOption) (*ListRegionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRegionsResponse)
+	err := c.cc.Invoke(ctx, RegionService_ListRegions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *regionServiceClient) DrainRegion(ctx context.Context, in *DrainRegionRequest, opts ...grpc.CallOption) (*DrainRegionResponse, error) {
@@ -73,6 +101,12 @@ func (c *regionServiceClient) UndrainRegion(ctx context.Context, in *UndrainRegi
 //
 // RegionService is the operator's lever on a region.
 type RegionServiceServer interface {
+	// GetRegion returns a region.
+	//
+	// NOT_FOUND: there is none.
+	GetRegion(context.Context, *GetRegionRequest) (*GetRegionResponse, error)
+	// ListRegions returns the regions, by name.
+	ListRegions(context.Context, *ListRegionsRequest) (*ListRegionsResponse, error)
 	// DrainRegion takes a region out of the answers while any other is healthy.
 	//
 	// INVALID_ARGUMENT: no reason, or a region that is not there. UNAVAILABLE:
@@ -91,6 +125,12 @@ type RegionServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedRegionServiceServer struct{}
 
+func (UnimplementedRegionServiceServer) GetRegion(context.Context, *GetRegionRequest) (*GetRegionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRegion not implemented")
+}
+func (UnimplementedRegionServiceServer) ListRegions(context.Context, *ListRegionsRequest) (*ListRegionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRegions not implemented")
+}
 func (UnimplementedRegionServiceServer) DrainRegion(context.Context, *DrainRegionRequest) (*DrainRegionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DrainRegion not implemented")
 }
@@ -116,6 +156,42 @@ func RegisterRegionServiceServer(s grpc.ServiceRegistrar, srv RegionServiceServe
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&RegionService_ServiceDesc, srv)
+}
+
+func _RegionService_GetRegion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRegionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegionServiceServer).GetRegion(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegionService_GetRegion_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegionServiceServer).GetRegion(ctx, req.(*GetRegionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegionService_ListRegions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRegionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegionServiceServer).ListRegions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegionService_ListRegions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegionServiceServer).ListRegions(ctx, req.(*ListRegionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _RegionService_DrainRegion_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -162,6 +238,14 @@ var RegionService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*RegionServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "GetRegion",
+			Handler:    _RegionService_GetRegion_Handler,
+		},
+		{
+			MethodName: "ListRegions",
+			Handler:    _RegionService_ListRegions_Handler,
+		},
+		{
 			MethodName: "DrainRegion",
 			Handler:    _RegionService_DrainRegion_Handler,
 		},
@@ -184,6 +268,7 @@ const (
 //
 // OverrideService lists operator intent.
 type OverrideServiceClient interface {
+	// ListOverrides returns all overrides, by id.
 	ListOverrides(ctx context.Context, in *ListOverridesRequest, opts ...grpc.CallOption) (*ListOverridesResponse, error)
 }
 
@@ -211,6 +296,7 @@ func (c *overrideServiceClient) ListOverrides(ctx context.Context, in *ListOverr
 //
 // OverrideService lists operator intent.
 type OverrideServiceServer interface {
+	// ListOverrides returns all overrides, by id.
 	ListOverrides(context.Context, *ListOverridesRequest) (*ListOverridesResponse, error)
 	mustEmbedUnimplementedOverrideServiceServer()
 }
@@ -274,6 +360,158 @@ var OverrideService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOverrides",
 			Handler:    _OverrideService_ListOverrides_Handler,
+		},
+	},
+	Streams:  []grpc.StreamDesc{},
+	Metadata: "fairlead/v1/override_service.proto",
+}
+
+const (
+	ZoneService_GetZone_FullMethodName   = "/fairlead.v1.ZoneService/GetZone"
+	ZoneService_ListZones_FullMethodName = "/fairlead.v1.ZoneService/ListZones"
+)
+
+// ZoneServiceClient is the client API for ZoneService service.
+//
+// For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
+//
+// ZoneService reads zones with what the controllers keep of them.
+type ZoneServiceClient interface {
+	// GetZone returns a zone.
+	//
+	// NOT_FOUND: there is none.
+	GetZone(ctx context.Context, in *GetZoneRequest, opts ...grpc.CallOption) (*GetZoneResponse, error)
+	// ListZones returns the zones, by origin.
+	ListZones(ctx context.Context, in *ListZonesRequest, opts ...grpc.CallOption) (*ListZonesResponse, error)
+}
+
+type zoneServiceClient struct {
+	cc grpc.ClientConnInterface
+}
+
+func NewZoneServiceClient(cc grpc.ClientConnInterface) ZoneServiceClient {
+	return &zoneServiceClient{cc}
+}
+
+func (c *zoneServiceClient) GetZone(ctx context.Context, in *GetZoneRequest, opts ...grpc.CallOption) (*GetZoneResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetZoneResponse)
+	err := c.cc.Invoke(ctx, ZoneService_GetZone_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *zoneServiceClient) ListZones(ctx context.Context, in *ListZonesRequest, opts ...grpc.CallOption) (*ListZonesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListZonesResponse)
+	err := c.cc.Invoke(ctx, ZoneService_ListZones_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ZoneServiceServer is the server API for ZoneService service.
+// All implementations must embed UnimplementedZoneServiceServer
+// for forward compatibility.
+//
+// ZoneService reads zones with what the controllers keep of them.
+type ZoneServiceServer interface {
+	// GetZone returns a zone.
+	//
+	// NOT_FOUND: there is none.
+	GetZone(context.Context, *GetZoneRequest) (*GetZoneResponse, error)
+	// ListZones returns the zones, by origin.
+	ListZones(context.Context, *ListZonesRequest) (*ListZonesResponse, error)
+	mustEmbedUnimplementedZoneServiceServer()
+}
+
+// UnimplementedZoneServiceServer must be embedded to have
+// forward compatible implementations.
+//
+// NOTE: this should be embedded by value instead of pointer to avoid a nil
+// pointer dereference when methods are called.
+type UnimplementedZoneServiceServer struct{}
+
+func (UnimplementedZoneServiceServer) GetZone(context.Context, *GetZoneRequest) (*GetZoneResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetZone not implemented")
+}
+func (UnimplementedZoneServiceServer) ListZones(context.Context, *ListZonesRequest) (*ListZonesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListZones not implemented")
+}
+func (UnimplementedZoneServiceServer) mustEmbedUnimplementedZoneServiceServer() {}
+func (UnimplementedZoneServiceServer) testEmbeddedByValue()                     {}
+
+// UnsafeZoneServiceServer may be embedded to opt out of forward compatibility for this service.
+// Use of this interface is not recommended, as added methods to ZoneServiceServer will
+// result in compilation errors.
+type UnsafeZoneServiceServer interface {
+	mustEmbedUnimplementedZoneServiceServer()
+}
+
+func RegisterZoneServiceServer(s grpc.ServiceRegistrar, srv ZoneServiceServer) {
+	// If the following call panics, it indicates UnimplementedZoneServiceServer was
+	// embedded by pointer and is nil.  This will cause panics if an
+	// unimplemented method is ever invoked, so we test this at initialization
+	// time to prevent it from happening at runtime later due to I/O.
+	if t, ok := srv.(interface{ testEmbeddedByValue() }); ok {
+		t.testEmbeddedByValue()
+	}
+	s.RegisterService(&ZoneService_ServiceDesc, srv)
+}
+
+func _ZoneService_GetZone_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetZoneRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ZoneServiceServer).GetZone(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ZoneService_GetZone_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ZoneServiceServer).GetZone(ctx, req.(*GetZoneRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ZoneService_ListZones_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListZonesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ZoneServiceServer).ListZones(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ZoneService_ListZones_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ZoneServiceServer).ListZones(ctx, req.(*ListZonesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+// ZoneService_ServiceDesc is the grpc.ServiceDesc for ZoneService service.
+// It's only intended for direct use with grpc.RegisterService,
+// and not to be introspected or modified (even as a copy)
+var ZoneService_ServiceDesc = grpc.ServiceDesc{
+	ServiceName: "fairlead.v1.ZoneService",
+	HandlerType: (*ZoneServiceServer)(nil),
+	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "GetZone",
+			Handler:    _ZoneService_GetZone_Handler,
+		},
+		{
+			MethodName: "ListZones",
+			Handler:    _ZoneService_ListZones_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -88,7 +88,7 @@ func waiting(wait time.Duration) (*durationpb.Duration, error) {
 }
 
 func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
-	paths, err := paths(o.files, args)
+	paths, err := named(o.files, args)
 	if err != nil {
 		return err
 	}
@@ -96,11 +96,6 @@ func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
 	docs, err := load(a.In, paths)
 	if wrong, ok := errors.AsType[mistakes](err); ok {
 		wrong.say = "nothing was sent"
@@ -109,23 +104,23 @@ func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := a.limit(ctx, o.wait)
-	defer cancel()
-	stop := a.progress(o.wait > 0 && !o.dryRun, "waiting for the nameservers")
-	resp, err := send(ctx, c, docs, &pb.ApplyRequest{Prune: o.prune, DryRun: o.dryRun, Reason: o.reason, Wait: wait})
-	stop()
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, change := range resp.GetChanges() {
-		names = append(names, changeKey(change).String())
-	}
-	err = a.emit(o.output, resp, names, func(p *printer) {
-		printChanges(p, resp, o.dryRun)
-		printConvergence(p, resp.GetConvergence())
+	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
+		stop := a.progress(o.wait > 0 && !o.dryRun, "waiting for the nameservers")
+		resp, err := send(ctx, c, docs, &pb.ApplyRequest{Prune: o.prune, DryRun: o.dryRun, Reason: o.reason, Wait: wait})
+		stop()
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, change := range resp.GetChanges() {
+			names = append(names, changeKey(change).String())
+		}
+		err = a.emit(o.output, resp, names, func(p *printer) {
+			printChanges(p, resp, o.dryRun)
+			printConvergence(p, resp.GetConvergence())
+		})
+		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
 	})
-	return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
 }
 
 // send applies resources. Errors about a field have their place in the files.
@@ -156,7 +151,7 @@ func Apply(ctx context.Context, controller string, files []string, inline []byte
 	if err != nil {
 		return err
 	}
-	c, err := dial("--controller", []string{controller})
+	c, err := dial(flagController, []string{controller})
 	if err != nil {
 		return err
 	}

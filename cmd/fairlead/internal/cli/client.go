@@ -37,11 +37,18 @@ func (a *app) connect() (*client, error) {
 	if len(a.controllers) == 0 {
 		return nil, usagef("--controller: names none")
 	}
-	return dial("--controller", a.controllers)
+	return dial(flagController, a.controllers)
 }
 
+// The flags that say whom to call.
+const (
+	flagController = "--controller"
+	flagNameserver = "--nameserver"
+)
+
+// dial prepares connections to the addresses that a flag names.
 func dial(flag string, addrs []string) (*client, error) {
-	c := &controllers{}
+	c := &controllers{flag: flag}
 	var errs []error
 	for _, addr := range addrs {
 		addr = strings.TrimSpace(addr)
@@ -69,9 +76,17 @@ func dial(flag string, addrs []string) (*client, error) {
 
 func (c *client) close() { c.conns.close() }
 
-// limit bounds a call by --timeout and by how long it is asked to wait.
-func (a *app) limit(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(ctx, a.timeout+wait)
+// with calls the controllers, within --timeout and how long they are asked to
+// wait.
+func (a *app) with(ctx context.Context, wait time.Duration, do func(context.Context, *client) error) error {
+	c, err := a.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(ctx, a.timeout+wait)
+	defer cancel()
+	return do(ctx, c)
 }
 
 // newRequestID names one change: sent again, to another controller even, it
@@ -87,6 +102,7 @@ type controller struct {
 // that one could not take goes to the next: every change carries a request id,
 // so one that had been made after all is not made twice.
 type controllers struct {
+	flag string // that named them
 	all  []controller
 	next int // index of the one that answered last
 }
@@ -119,7 +135,7 @@ func (c *controllers) Invoke(ctx context.Context, method string, args, reply any
 			return &callError{addr: t.addr, st: st, note: noteFor(st.Code(), write)}
 		}
 	}
-	return unavailable(failed, write)
+	return c.unavailable(failed, write)
 }
 
 // NewStream implements grpc.ClientConnInterface.
@@ -135,7 +151,7 @@ type attempt struct {
 }
 
 // unavailable makes one sentence of all attempts.
-func unavailable(failed []attempt, write bool) error {
+func (c *controllers) unavailable(failed []attempt, write bool) error {
 	var refused, silent []string
 	broke := false
 	for _, f := range failed {
@@ -165,7 +181,8 @@ func unavailable(failed []attempt, write bool) error {
 	case broke && write:
 		msg += maybeMade
 	case len(refused) == 0:
-		msg += ": is it running there? Name others with --controller or FAIRLEAD_CONTROLLER"
+		msg += ": is " + map[string]string{flagController: "a controller", flagNameserver: "a nameserver"}[c.flag] + " running there? " +
+			c.flag + " names another"
 	}
 	return &callError{st: status.New(codes.Unavailable, msg)}
 }

@@ -32,36 +32,31 @@ func (a *app) describe(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := a.limit(ctx, 0)
-	defer cancel()
-	r, err := c.one(ctx, kind, name)
-	if err != nil {
-		return err
-	}
-	text, err := config.MarshalOptions{}.YAML([]*pb.Resource{r})
-	if err != nil {
-		return err
-	}
-	p := a.printer()
-	p.Write(text)
-	switch kind {
-	case config.KindService:
-		err = describeService(ctx, p, c, r.GetService())
-	case config.KindRegion, config.KindAgent, config.KindNameserver:
-		var st *pb.GetStatusResponse
-		if st, err = c.GetStatus(ctx, &pb.GetStatusRequest{}); err == nil {
-			describeMember(p, kind, config.Name(r), st)
+	return a.with(ctx, 0, func(ctx context.Context, c *client) error {
+		r, err := c.one(ctx, kind, name)
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		return err
-	}
-	return a.write(p.Bytes(), nil)
+		text, err := config.MarshalOptions{}.YAML([]*pb.Resource{r})
+		if err != nil {
+			return err
+		}
+		p := a.printer()
+		p.Write(text)
+		switch kind {
+		case config.KindService:
+			err = describeService(ctx, p, c, r.GetService())
+		case config.KindRegion, config.KindAgent, config.KindNameserver:
+			var st *pb.GetStatusResponse
+			if st, err = c.GetStatus(ctx, &pb.GetStatusRequest{}); err == nil {
+				describeMember(p, kind, config.Name(r), st)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		return a.write(p.Bytes(), nil)
+	})
 }
 
 // anyClient stands for a client where it does not matter which: the state of
@@ -121,7 +116,7 @@ func tally(h *pb.TargetHealth) string {
 	var parts []string
 	for _, s := range []pb.HealthStatus{pb.HealthStatus_HEALTH_STATUS_HEALTHY, pb.HealthStatus_HEALTH_STATUS_UNHEALTHY} {
 		if n[s] > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n[s], status(s)))
+			parts = append(parts, fmt.Sprintf("%d %s", n[s], verdictWord(s)))
 		}
 	}
 	if len(parts) == 0 {
@@ -130,8 +125,8 @@ func tally(h *pb.TargetHealth) string {
 	return strings.Join(parts, ", ") + fmt.Sprintf(" of %d", len(h.GetVotes()))
 }
 
-// status is a verdict as in regions.Status: HEALTHY.
-func status(s pb.HealthStatus) string {
+// verdictWord is a status as regions.Status prints it: HEALTHY.
+func verdictWord(s pb.HealthStatus) string {
 	return strings.TrimPrefix(s.String(), "HEALTH_STATUS_")
 }
 

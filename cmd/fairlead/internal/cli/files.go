@@ -31,8 +31,8 @@ func fileFlag(c *cobra.Command, paths *[]string) {
 	_ = c.MarkFlagFilename("file", "yaml", "yml", "json")
 }
 
-// paths joins what -f names with the arguments.
-func paths(flag, args []string) ([]string, error) {
+// named joins what -f names with the arguments.
+func named(flag, args []string) ([]string, error) {
 	if len(flag) == 0 {
 		return nil, usagef("missing -f PATH")
 	}

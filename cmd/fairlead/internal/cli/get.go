@@ -113,15 +113,12 @@ func resourceArgs(args []string) (kind, name string, err error) {
 	return kind, name, nil
 }
 
-func (a *app) list(ctx context.Context, kind, name string) (*pb.ListResourcesResponse, error) {
-	c, err := a.connect()
-	if err != nil {
-		return nil, err
-	}
-	defer c.close()
-	ctx, cancel := a.limit(ctx, 0)
-	defer cancel()
-	return c.list(ctx, kind, name)
+func (a *app) list(ctx context.Context, kind, name string) (list *pb.ListResourcesResponse, err error) {
+	err = a.with(ctx, 0, func(ctx context.Context, c *client) error {
+		list, err = c.list(ctx, kind, name)
+		return err
+	})
+	return list, err
 }
 
 func (a *app) get(ctx context.Context, output format, args []string) error {
@@ -171,21 +168,16 @@ func (a *app) delete(ctx context.Context, output format, reason string, args []s
 	if err := wantReason(reason); err != nil {
 		return err
 	}
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := a.limit(ctx, 0)
-	defer cancel()
-	resp, err := c.DeleteResource(ctx, &pb.DeleteResourceRequest{Kind: kind, Name: name, Reason: reason, RequestId: newRequestID()})
-	if err != nil {
-		return err
-	}
 	key := config.Key{Kind: kind, Name: strings.ToLower(strings.TrimSuffix(name, "."))}.String()
-	return a.emit(output, resp, []string{key}, func(p *printer) {
-		p.linef(red, "- %s", key)
-		p.linef(bold, "1 deleted; %s", inGeneration(resp.GetGeneration()))
+	return a.with(ctx, 0, func(ctx context.Context, c *client) error {
+		resp, err := c.DeleteResource(ctx, &pb.DeleteResourceRequest{Kind: kind, Name: name, Reason: reason, RequestId: newRequestID()})
+		if err != nil {
+			return err
+		}
+		return a.emit(output, resp, []string{key}, func(p *printer) {
+			p.linef(red, "- %s", key)
+			p.linef(bold, "1 deleted; %s", inGeneration(resp.GetGeneration()))
+		})
 	})
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -75,55 +76,96 @@ func diffMiddle(a, b []string) []edit {
 	return out
 }
 
-// yamlDiff is the difference of two YAML texts with the lines that changed and,
-// as their context, the keys and list items that they are in.
+// yamlDiff is the difference of two YAML texts: the lines that changed and, as
+// their context, the keys and list items around them. Fields are compared with
+// the field of the same key, items of lists with the item of the same name.
 func yamlDiff(before, after []byte) []edit {
-	edits := diffLines(lines(before), lines(after))
-	type level struct{ indent, index int }
-	var was, is []level // the lines around the current one, on either side
-	show := make([]bool, len(edits))
-	for i, e := range edits {
-		indent := len(e.text) - len(strings.TrimLeft(e.text, " "))
-		blank := indent == len(e.text)
-		enter := func(stack *[]level) {
-			if blank { // in a text; it ends nothing
-				return
-			}
-			for n := len(*stack); n > 0 && (*stack)[n-1].indent >= indent; n-- {
-				*stack = (*stack)[:n-1]
-			}
+	a, _ := tree(lines(before), 0)
+	b, _ := tree(lines(after), 0)
+	return diffTrees(a, b)
+}
+
+// node is a line with what is indented below it.
+type node struct {
+	text     string
+	key      string // equal keys are the same field or item
+	children []node
+}
+
+// tree reads the lines that are indented by at least indent; rest is what
+// follows.
+func tree(all []string, indent int) (nodes []node, rest []string) {
+	for len(all) > 0 {
+		text := all[0]
+		depth := len(text) - len(strings.TrimLeft(text, " "))
+		if depth < indent {
+			break
 		}
-		push := func(stack *[]level) {
-			if !blank {
-				*stack = append(*stack, level{indent, i})
+		n := node{text: text, key: yamlKey(text[depth:])}
+		all = all[1:]
+		if strings.HasSuffix(text, " |") || strings.HasSuffix(text, " |-") || strings.HasSuffix(text, " |+") {
+			// A text: its lines are no YAML.
+			for len(all) > 0 && (all[0] == "" || strings.HasPrefix(all[0], strings.Repeat(" ", depth+1))) {
+				n.children = append(n.children, node{text: all[0], key: all[0]})
+				all = all[1:]
 			}
+		} else {
+			n.children, all = tree(all, depth+1)
 		}
-		mark := func(stack []level) {
-			show[i] = true
-			for _, l := range stack {
-				show[l.index] = true
-			}
+		nodes = append(nodes, n)
+	}
+	return nodes, all
+}
+
+// yamlKey is what a line is known by: the key of a field, all of an item.
+func yamlKey(text string) string {
+	if strings.HasPrefix(text, "- ") {
+		return text
+	}
+	if quoted, err := strconv.QuotedPrefix(text); err == nil {
+		return quoted
+	}
+	key, _, _ := strings.Cut(text, ":")
+	return key
+}
+
+func diffTrees(a, b []node) []edit {
+	keys := func(nodes []node) []string {
+		out := make([]string, len(nodes))
+		for i, n := range nodes {
+			out[i] = n.key
 		}
-		if e.op != '+' {
-			enter(&was)
-			if e.op == '-' {
-				mark(was)
-			}
-			push(&was)
-		}
-		if e.op != '-' {
-			enter(&is)
-			if e.op == '+' {
-				mark(is)
-			}
-			push(&is)
-		}
+		return out
 	}
 	var out []edit
-	for i, e := range edits {
-		if show[i] {
-			out = append(out, e)
+	i, j := 0, 0
+	for _, e := range diffLines(keys(a), keys(b)) {
+		switch {
+		case e.op == '-':
+			out = a[i].appendAll(out, '-')
+			i++
+			continue
+		case e.op == '+':
+			out = b[j].appendAll(out, '+')
+			j++
+			continue
+		case a[i].text == b[j].text:
+			if inner := diffTrees(a[i].children, b[j].children); len(inner) > 0 {
+				out = append(append(out, edit{' ', a[i].text}), inner...)
+			}
+		default:
+			out = b[j].appendAll(a[i].appendAll(out, '-'), '+')
 		}
+		i, j = i+1, j+1
+	}
+	return out
+}
+
+// appendAll appends a node and what is below it.
+func (n node) appendAll(out []edit, op byte) []edit {
+	out = append(out, edit{op, n.text})
+	for _, c := range n.children {
+		out = c.appendAll(out, op)
 	}
 	return out
 }

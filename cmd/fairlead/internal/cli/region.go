@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,8 +45,8 @@ Repeating a drain that stands changes nothing.`,
 		ValidArgsFunction: a.completeRegion,
 		RunE:              func(c *cobra.Command, args []string) error { return a.drain(c.Context(), o, args[0]) },
 	}
-	o.flags(c, "overrides/ID")
 	c.Flags().DurationVar(&o.expireAfter, "expire-after", 0, "remove the drain after this time, as 2h; 0: it stays")
+	o.flags(c, "overrides/ID")
 	return c
 }
 
@@ -81,35 +82,22 @@ func (a *app) completeRegion(c *cobra.Command, args []string, _ string) ([]strin
 	return a.completeNames(c, "region")
 }
 
-// change checks the flags and prepares a call.
-func (a *app) change(ctx context.Context, o drainOptions) (*client, *durationpb.Duration, context.Context, context.CancelFunc, error) {
-	fail := func(err error) (*client, *durationpb.Duration, context.Context, context.CancelFunc, error) {
-		return nil, nil, nil, nil, err
-	}
+// check checks the flags.
+func (o *drainOptions) check() (wait *durationpb.Duration, err error) {
 	if err := wantReason(o.reason); err != nil {
-		return fail(err)
-	}
-	wait, err := waiting(o.wait)
-	if err != nil {
-		return fail(err)
+		return nil, err
 	}
 	if o.expireAfter < 0 {
-		return fail(usagef("--expire-after %v: want a time to come, as 2h", o.expireAfter))
+		return nil, usagef("--expire-after %v: want a time to come, as 2h", o.expireAfter)
 	}
-	c, err := a.connect()
-	if err != nil {
-		return fail(err)
-	}
-	ctx, cancel := a.limit(ctx, o.wait)
-	return c, wait, ctx, func() { cancel(); c.close() }, nil
+	return waiting(o.wait)
 }
 
 func (a *app) drain(ctx context.Context, o drainOptions, region string) error {
-	c, wait, ctx, end, err := a.change(ctx, o)
+	wait, err := o.check()
 	if err != nil {
 		return err
 	}
-	defer end()
 	req := &pb.DrainRegionRequest{
 		Region: region, AvailabilityZone: o.availabilityZone, Service: o.service,
 		Reason: o.reason, Author: o.author, Wait: wait, RequestId: newRequestID(),
@@ -117,17 +105,19 @@ func (a *app) drain(ctx context.Context, o drainOptions, region string) error {
 	if o.expireAfter > 0 {
 		req.ExpireAfter = durationpb.New(o.expireAfter)
 	}
-	stop := a.progress(o.wait > 0, "waiting for the nameservers")
-	resp, err := c.DrainRegion(ctx, req)
-	stop()
-	if err != nil {
-		return err
-	}
-	err = a.emit(o.output, resp, []string{"overrides/" + resp.GetOverride().GetId()}, func(p *printer) {
-		printDrained(p, resp, !asAsked(resp.GetOverride(), req))
-		printConvergence(p, resp.GetConvergence())
+	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
+		stop := a.progress(o.wait > 0, "waiting for the nameservers")
+		resp, err := c.DrainRegion(ctx, req)
+		stop()
+		if err != nil {
+			return err
+		}
+		err = a.emit(o.output, resp, []string{"overrides/" + resp.GetOverride().GetId()}, func(p *printer) {
+			printDrained(p, resp, !asAsked(resp.GetOverride(), req))
+			printConvergence(p, resp.GetConvergence())
+		})
+		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
 	})
-	return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
 }
 
 // asAsked tells whether a drain is as the request wanted it. One that stood
@@ -152,50 +142,60 @@ func printDrained(p *printer, resp *pb.DrainRegionResponse, stood bool) {
 }
 
 func (a *app) undrain(ctx context.Context, o drainOptions, region string) error {
-	c, wait, ctx, end, err := a.change(ctx, o)
+	wait, err := o.check()
 	if err != nil {
 		return err
 	}
-	defer end()
-	stop := a.progress(o.wait > 0, "waiting for the nameservers")
-	resp, err := c.UndrainRegion(ctx, &pb.UndrainRegionRequest{
+	req := &pb.UndrainRegionRequest{
 		Region: region, AvailabilityZone: o.availabilityZone, Service: o.service,
 		Reason: o.reason, Author: o.author, Wait: wait, RequestId: newRequestID(),
-	})
-	stop()
-	if err != nil {
-		return err
 	}
-	// Narrower drains are overrides of their own; one that is forgotten would
-	// surprise. What cannot be listed now is not worth failing for.
-	rest, listErr := c.ListOverrides(ctx, &pb.ListOverridesRequest{})
-	var names []string
-	removed := map[string]bool{}
-	for _, r := range resp.GetRemoved() {
-		names = append(names, "overrides/"+r.GetId())
-		removed[r.GetId()] = true
-	}
-	err = a.emit(o.output, resp, names, func(p *printer) {
-		asked := &pb.Override{Scope: &pb.OverrideScope{Region: strings.ToLower(region), AvailabilityZone: o.availabilityZone, Service: o.service}}
-		if len(removed) == 0 {
-			p.linef(yellow, "%s had no drain; nothing was changed", scopeWords(asked))
-		} else {
-			p.linef(bold, "%s is no longer drained; %s", scopeWords(asked), inGeneration(resp.GetGeneration()))
-			overrideTable(p, resp.GetRemoved()).print(p)
+	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
+		stop := a.progress(o.wait > 0, "waiting for the nameservers")
+		resp, err := c.UndrainRegion(ctx, req)
+		stop()
+		if err != nil {
+			return err
 		}
-		printConvergence(p, resp.GetConvergence())
+		// Narrower drains are overrides of their own; one that is forgotten
+		// would surprise. Where they cannot be listed, the undrain is done all
+		// the same.
 		var others []*pb.Override
-		for _, r := range rest.GetOverrides() {
-			if !removed[r.GetId()] && r.GetScope().GetRegion() == strings.ToLower(region) {
-				others = append(others, r)
-			}
+		if rest, err := c.ListOverrides(ctx, &pb.ListOverridesRequest{}); err == nil {
+			others = alsoInForce(rest.GetOverrides(), resp.GetRemoved(), region)
 		}
-		if listErr == nil && len(others) > 0 {
-			p.linef(yellow, "still in force for region %s:", strings.ToLower(region))
-			overrideTable(p, others).print(p)
+		var names []string
+		for _, r := range resp.GetRemoved() {
+			names = append(names, "overrides/"+r.GetId())
 		}
+		err = a.emit(o.output, resp, names, func(p *printer) { printUndrained(p, req, resp, others) })
+		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
 	})
-	return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
+}
+
+// alsoInForce are the overrides of a region but the removed ones.
+func alsoInForce(all, removed []*pb.Override, region string) []*pb.Override {
+	return slices.DeleteFunc(all, func(o *pb.Override) bool {
+		return !strings.EqualFold(o.GetScope().GetRegion(), region) ||
+			slices.ContainsFunc(removed, func(r *pb.Override) bool { return r.GetId() == o.GetId() })
+	})
+}
+
+func printUndrained(p *printer, req *pb.UndrainRegionRequest, resp *pb.UndrainRegionResponse, others []*pb.Override) {
+	asked := scopeWords(&pb.Override{Scope: &pb.OverrideScope{
+		Region: strings.ToLower(req.GetRegion()), AvailabilityZone: req.GetAvailabilityZone(), Service: req.GetService(),
+	}})
+	if len(resp.GetRemoved()) == 0 {
+		p.linef(yellow, "%s had no drain; nothing was changed", asked)
+	} else {
+		p.linef(bold, "%s is no longer drained; %s", asked, inGeneration(resp.GetGeneration()))
+		overrideTable(p, resp.GetRemoved()).print(p)
+	}
+	printConvergence(p, resp.GetConvergence())
+	if len(others) > 0 {
+		p.linef(yellow, "still in force in region %s:", strings.ToLower(req.GetRegion()))
+		overrideTable(p, others).print(p)
+	}
 }
 
 // scopeWords is the scope of an override: region us-east, service www.….
@@ -217,26 +217,21 @@ func (a *app) overrideCommand() *cobra.Command {
 }
 
 func (a *app) overrides(ctx context.Context, output format) error {
-	c, err := a.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	ctx, cancel := a.limit(ctx, 0)
-	defer cancel()
-	resp, err := c.ListOverrides(ctx, &pb.ListOverridesRequest{})
-	if err != nil {
-		return err
-	}
-	var names []string
-	for _, o := range resp.GetOverrides() {
-		names = append(names, "overrides/"+o.GetId())
-	}
-	if len(names) == 0 && (output == formatTable || output == formatWide) {
-		fmt.Fprintf(a.Err, "no overrides; %s\n", inGeneration(resp.GetGeneration()))
-		return nil
-	}
-	return a.emit(output, resp, names, func(p *printer) { overrideTable(p, resp.GetOverrides()).print(p) })
+	return a.with(ctx, 0, func(ctx context.Context, c *client) error {
+		resp, err := c.ListOverrides(ctx, &pb.ListOverridesRequest{})
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, o := range resp.GetOverrides() {
+			names = append(names, "overrides/"+o.GetId())
+		}
+		if len(names) == 0 && (output == formatTable || output == formatWide) {
+			fmt.Fprintf(a.Err, "no overrides; %s\n", inGeneration(resp.GetGeneration()))
+			return nil
+		}
+		return a.emit(output, resp, names, func(p *printer) { overrideTable(p, resp.GetOverrides()).print(p) })
+	})
 }
 
 // overrideTable lists overrides; with -o wide with their ids and moments.

@@ -34,7 +34,7 @@ var kindTitles = map[string]struct{ table, wide []string }{
 	config.KindNameserver:     {[]string{"REGION", "DNS", "GRPC"}, nil},
 	config.KindHealthCheck:    {[]string{"PROBE", "INTERVAL", "TIMEOUT", ">RISE", ">FALL"}, []string{"HOST", "EXPECTED"}},
 	config.KindSteeringPolicy: {[]string{"MODE", "REGIONS", ">RULES"}, []string{"BIAS", "DEFAULT ORDER", ">MAX ANSWERS", ">MIN HEALTHY"}},
-	config.KindZone:           {[]string{">SERIAL", "NAMESERVERS", ">LINES"}, []string{"TTL", "NEGATIVE TTL", "MAILBOX"}},
+	config.KindZone:           {[]string{">SERIAL", "NAMESERVERS", ">RECORD LINES"}, []string{"TTL", "NEGATIVE TTL", "MAILBOX"}},
 	config.KindService:        {[]string{"ZONE", "POLICY", "CHECK", "TTL", "ENDPOINTS"}, []string{"ALL DOWN", "UNKNOWN", "FAMILIES"}},
 }
 

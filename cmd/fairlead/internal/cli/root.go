@@ -94,6 +94,8 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 	f.SortFlags = false
 	f.StringSliceVar(&a.controllers, "controller", []string{defaultController}, "the controllers' gRPC addresses, HOST:PORT; the next is tried when one does not answer")
 	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer; --wait comes on top")
+	// The line of a group's own use says it already.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c) }
 	a.mark(root)
 	return root
@@ -137,8 +139,9 @@ func (a *app) settle(c *cobra.Command) error {
 // group is a command that only holds others.
 func group(use, short, long string, subs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Long: long,
-		Args: cobra.ArbitraryArgs,
+		Use: use + " COMMAND", Short: short, Long: long,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ArbitraryArgs,
 		// So that an unknown command is reported before its flags are.
 		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 		RunE: func(c *cobra.Command, args []string) error {

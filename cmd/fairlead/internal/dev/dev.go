@@ -21,8 +21,12 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/authdns"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/controller"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program/probe"
 	"github.com/fairlead-dns/fairlead/controller/store/embedded"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 )
@@ -194,7 +198,7 @@ func (d *stack) start(ctx context.Context, etcd []string) error {
 	for _, e := range d.endpoints {
 		d.g.Go(func() error { return e.Run(ctx) })
 	}
-	db, err := ops.LoadGeo(d.o.GeoIP)
+	db, err := geofile.Load(d.o.GeoIP)
 	if err != nil {
 		return err
 	}
@@ -209,7 +213,7 @@ func (d *stack) start(ctx context.Context, etcd []string) error {
 		return err
 	}
 	for _, a := range agents {
-		p := program.Probe{
+		p := probe.Options{
 			Name: a[0], Region: a[1], Controllers: []string{d.controller.GRPC}, HTTP: "127.0.0.1:0",
 			AllowTargets: []string{"127.0.0.0/8", "::1/128"}, Log: d.log.With("program", a[0]),
 		}
@@ -242,7 +246,7 @@ func begin(ctx context.Context, g *errgroup.Group, run func(started func(program
 
 func (d *stack) startController(ctx context.Context, etcd []string, db *geo.Database) (program.Started, error) {
 	return begin(ctx, d.g, func(started func(program.Started)) error {
-		return program.Controller{
+		return controller.Options{
 			Name: "controller-1", Etcd: etcd, GRPC: d.o.GRPC, HTTP: d.o.HTTP, GeoIP: d.o.GeoIP, Geo: db,
 			Log: d.log.With("program", "controller"), Started: started,
 		}.Run(ctx)
@@ -251,7 +255,7 @@ func (d *stack) startController(ctx context.Context, etcd []string, db *geo.Data
 
 func (d *stack) startNameserver(ctx context.Context, db *geo.Database) (program.Started, error) {
 	return begin(ctx, d.g, func(started func(program.Started)) error {
-		return program.Authdns{
+		return authdns.Options{
 			Name: "ns-1", Region: "eu-west", DNS: d.o.DNS, GRPC: d.o.NameserverGRPC, HTTP: d.o.NameserverHTTP,
 			Controllers: []string{d.controller.GRPC}, SnapshotDir: filepath.Join(d.data, "nameserver"), GeoIP: d.o.GeoIP, Geo: db,
 			Log: d.log.With("program", "nameserver"), Started: started,

@@ -137,7 +137,7 @@ Three things to try (in another terminal; `+"`go run ./cmd/fairlead`"+` is fairl
 
   fairlead region drain eu-west --reason "try it" --wait 5s%[2]s
   fairlead explain www.example.test --client 193.0.6.0/24%[2]s
-  fairlead region undrain eu-west%[2]s
+  fairlead region undrain eu-west --reason "tried it"%[2]s
 
 3. Make an endpoint fail, watch the answer change within 4 s, and mend it:
 

@@ -1,4 +1,5 @@
-package ops
+// Package geofile loads geo data from a file and again when it changes.
+package geofile
 
 import (
 	"context"
@@ -11,20 +12,20 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/geo"
 )
 
-// geoPoll is how often the file is looked at.
-const geoPoll = 2 * time.Second
+// poll is how often the file is looked at.
+const poll = 2 * time.Second
 
-// LoadGeo loads the user's geo data, or the built-in country data when path
+// Load loads the user's geo data, or the built-in country data when path
 // is empty.
-func LoadGeo(path string) (*geo.Database, error) {
+func Load(path string) (*geo.Database, error) {
 	if path == "" {
 		return geo.Builtin()
 	}
-	db, _, err := readGeo(path)
+	db, _, err := read(path)
 	return db, err
 }
 
-func readGeo(path string) (*geo.Database, fs.FileInfo, error) {
+func read(path string) (*geo.Database, fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, fmt.Errorf("--geoip: %w", err)
@@ -40,15 +41,15 @@ func readGeo(path string) (*geo.Database, fs.FileInfo, error) {
 	return db, info, nil
 }
 
-// WatchGeo hands over the data of a file whenever it changes. A file that is
+// Watch hands over the data of a file whenever it changes. A file that is
 // refused, as one half written, is told of once; the data before stay.
-func WatchGeo(ctx context.Context, path string, log *slog.Logger, use func(*geo.Database)) error {
+func Watch(ctx context.Context, path string, log *slog.Logger, use func(*geo.Database)) error {
 	if path == "" {
 		<-ctx.Done()
 		return nil
 	}
 	last, _ := os.Stat(path)
-	t := time.NewTicker(geoPoll)
+	t := time.NewTicker(poll)
 	defer t.Stop()
 	for {
 		select {
@@ -61,7 +62,7 @@ func WatchGeo(ctx context.Context, path string, log *slog.Logger, use func(*geo.
 			continue
 		}
 		last = info
-		db, _, err := readGeo(path)
+		db, _, err := read(path)
 		if err != nil {
 			log.Error("new geo data refused; the old stay", "file", path, "err", err)
 			continue

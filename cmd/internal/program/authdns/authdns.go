@@ -1,4 +1,6 @@
-package program
+// Package authdns is the program fairlead-authdns: its options as flags give them, and
+// its Run function, which `fairlead dev` calls too.
+package authdns
 
 import (
 	"context"
@@ -11,12 +13,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead-dns/fairlead/authdns"
+	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 )
 
-// Authdns is the options of fairlead-authdns.
-type Authdns struct {
+// Options is the options of fairlead-authdns.
+type Options struct {
 	Name, Region string
 	DNS          []string
 	GRPC         string // empty: no explain
@@ -27,11 +31,11 @@ type Authdns struct {
 
 	Geo     *geo.Database // loaded already; nil: from GeoIP
 	Log     *slog.Logger
-	Started func(Started) // called once it listens; optional
+	Started func(program.Started) // called once it listens; optional
 }
 
 // Run runs a nameserver until ctx ends.
-func (o Authdns) Run(ctx context.Context) error {
+func (o Options) Run(ctx context.Context) error {
 	errs := []error{ops.RequireLoopback("--grpc", o.GRPC)}
 	for _, c := range o.Controllers {
 		errs = append(errs, ops.RequireLoopback("--controllers", c))
@@ -42,7 +46,7 @@ func (o Authdns) Run(ctx context.Context) error {
 	db := o.Geo
 	if db == nil {
 		var err error
-		if db, err = ops.LoadGeo(o.GeoIP); err != nil {
+		if db, err = geofile.Load(o.GeoIP); err != nil {
 			return err
 		}
 	}
@@ -77,7 +81,7 @@ func (o Authdns) Run(ctx context.Context) error {
 		return closeAll(err)
 	}
 	if o.Started != nil {
-		st := Started{GRPC: listeners[0].Addr().String(), HTTP: listeners[1].Addr().String(), Ready: s.Ready}
+		st := program.Started{GRPC: listeners[0].Addr().String(), HTTP: listeners[1].Addr().String(), Ready: s.Ready}
 		for _, a := range s.Addrs() {
 			st.DNS = append(st.DNS, a.String())
 		}
@@ -86,21 +90,21 @@ func (o Authdns) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return ops.HTTP{Listener: listeners[1], Gatherer: reg, Ready: s.Ready}.Run(ctx) })
-	g.Go(func() error { return ops.WatchGeo(ctx, o.GeoIP, o.Log, s.SetGeo) })
+	g.Go(func() error { return geofile.Watch(ctx, o.GeoIP, o.Log, s.SetGeo) })
 	return g.Wait()
 }
 
-// AuthdnsCommand is the command line of fairlead-authdns.
-func AuthdnsCommand() *cobra.Command {
-	var o Authdns
-	var l logging
-	c := command("fairlead-authdns", "A Fairlead nameserver",
+// Command is the command line of fairlead-authdns.
+func Command() *cobra.Command {
+	var o Options
+	var l program.Logging
+	c := program.Command("fairlead-authdns", "A Fairlead nameserver",
 		`A Fairlead nameserver answers DNS from a snapshot in memory. It follows the
 controllers, starts from its snapshot directory when there are none, and never
 stops answering because they are away.`, &l,
 		func(ctx context.Context) (err error) {
-			if o.Log, err = ops.NewLogger(os.Stderr, l.format, l.level); err != nil {
-				return usageError{err}
+			if o.Log, err = l.New(os.Stderr); err != nil {
+				return program.UsageError(err)
 			}
 			return o.Run(ctx)
 		})

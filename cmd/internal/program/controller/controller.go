@@ -1,4 +1,6 @@
-package program
+// Package controller is the program fairlead-controller: its options as flags give them, and
+// its Run function, which `fairlead dev` calls too.
+package controller
 
 import (
 	"context"
@@ -9,14 +11,16 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/controller"
 	"github.com/fairlead-dns/fairlead/controller/store"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 )
 
-// Controller is the options of fairlead-controller.
-type Controller struct {
+// Options is the options of fairlead-controller.
+type Options struct {
 	Name  string
 	Etcd  []string
 	GRPC  string
@@ -25,18 +29,18 @@ type Controller struct {
 
 	Geo     *geo.Database // loaded already; nil: from GeoIP
 	Log     *slog.Logger
-	Started func(Started) // called once it listens; optional
+	Started func(program.Started) // called once it listens; optional
 }
 
 // Run runs a controller until ctx ends.
-func (o Controller) Run(ctx context.Context) error {
+func (o Options) Run(ctx context.Context) error {
 	if err := errors.Join(ops.RequireLoopback("--grpc", o.GRPC)); err != nil {
 		return err
 	}
 	db := o.Geo
 	if db == nil {
 		var err error
-		if db, err = ops.LoadGeo(o.GeoIP); err != nil {
+		if db, err = geofile.Load(o.GeoIP); err != nil {
 			return err
 		}
 	}
@@ -65,28 +69,28 @@ func (o Controller) Run(ctx context.Context) error {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
 	if o.Started != nil {
-		o.Started(Started{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String(), Ready: s.Ready})
+		o.Started(program.Started{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String(), Ready: s.Ready})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error { return ops.HTTP{Listener: httpListener, Gatherer: reg, Ready: s.Ready}.Run(ctx) })
-	g.Go(func() error { return ops.WatchGeo(ctx, o.GeoIP, o.Log, s.SetGeo) })
+	g.Go(func() error { return geofile.Watch(ctx, o.GeoIP, o.Log, s.SetGeo) })
 	return g.Wait()
 }
 
-// ControllerCommand is the command line of fairlead-controller.
-func ControllerCommand() *cobra.Command {
-	var o Controller
-	var l logging
-	c := command("fairlead-controller", "A Fairlead controller",
+// Command is the command line of fairlead-controller.
+func Command() *cobra.Command {
+	var o Options
+	var l program.Logging
+	c := program.Command("fairlead-controller", "A Fairlead controller",
 		`A Fairlead controller keeps configuration and drains in etcd, judges health from
 the opinions of the probe agents, and feeds the nameservers. Run two or more.
 It goes on judging health while etcd is away.
 
 Until TLS is configured it serves on loopback addresses only.`, &l,
 		func(ctx context.Context) (err error) {
-			if o.Log, err = ops.NewLogger(os.Stderr, l.format, l.level); err != nil {
-				return usageError{err}
+			if o.Log, err = l.New(os.Stderr); err != nil {
+				return program.UsageError(err)
 			}
 			return o.Run(ctx)
 		})

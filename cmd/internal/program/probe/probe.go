@@ -1,4 +1,6 @@
-package program
+// Package probe is the program fairlead-probe: its options as flags give them, and
+// its Run function, which `fairlead dev` calls too.
+package probe
 
 import (
 	"context"
@@ -13,22 +15,23 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/probes"
 )
 
-// Probe is the options of fairlead-probe.
-type Probe struct {
+// Options is the options of fairlead-probe.
+type Options struct {
 	Name, Region string
 	Controllers  []string
 	HTTP         string
 	AllowTargets []string // prefixes that may be probed although refused by default
 
 	Log     *slog.Logger
-	Started func(Started) // called once it listens; optional
+	Started func(program.Started) // called once it listens; optional
 }
 
 // Run runs a probe agent until ctx ends.
-func (o Probe) Run(ctx context.Context) error {
+func (o Options) Run(ctx context.Context) error {
 	var errs []error
 	var allow []netip.Prefix
 	for _, c := range o.Controllers {
@@ -37,7 +40,7 @@ func (o Probe) Run(ctx context.Context) error {
 	for _, text := range o.AllowTargets {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("--allow-targets %q: want a prefix, as 127.0.0.0/8", text))
+			errs = append(errs, fmt.Errorf("--allow-target %q: want a prefix, as 127.0.0.0/8", text))
 		}
 		allow = append(allow, p)
 	}
@@ -58,7 +61,7 @@ func (o Probe) Run(ctx context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	if o.Started != nil {
-		o.Started(Started{HTTP: listener.Addr().String(), Ready: a.Ready})
+		o.Started(program.Started{HTTP: listener.Addr().String(), Ready: a.Ready})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Run(ctx) })
@@ -66,17 +69,17 @@ func (o Probe) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
-// ProbeCommand is the command line of fairlead-probe.
-func ProbeCommand() *cobra.Command {
-	var o Probe
-	var l logging
-	c := command("fairlead-probe", "A Fairlead probe agent",
+// Command is the command line of fairlead-probe.
+func Command() *cobra.Command {
+	var o Options
+	var l program.Logging
+	c := program.Command("fairlead-probe", "A Fairlead probe agent",
 		`A Fairlead probe agent checks every target that the controllers assign to it and
 streams its opinions to all of them. Run one or more in each region; register
 each as an Agent resource, or its opinions do not count.`, &l,
 		func(ctx context.Context) (err error) {
-			if o.Log, err = ops.NewLogger(os.Stderr, l.format, l.level); err != nil {
-				return usageError{err}
+			if o.Log, err = l.New(os.Stderr); err != nil {
+				return program.UsageError(err)
 			}
 			return o.Run(ctx)
 		})
@@ -86,6 +89,6 @@ each as an Agent resource, or its opinions do not count.`, &l,
 	f.StringVar(&o.Region, "region", "", "the region it looks from")
 	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the gRPC addresses of all controllers")
 	f.StringVar(&o.HTTP, "http", "127.0.0.1:8082", "address of /metrics, /healthz and /readyz")
-	f.StringSliceVar(&o.AllowTargets, "allow-targets", nil, "prefixes that may be probed although loopback, link-local and multicast are refused")
+	f.StringSliceVar(&o.AllowTargets, "allow-target", nil, "prefixes that may be probed although loopback, link-local and multicast are refused")
 	return c
 }

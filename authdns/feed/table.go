@@ -1,0 +1,126 @@
+package feed
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/health"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
+)
+
+const (
+	// maxTargets bounds a table, far above what a configuration may hold that
+	// agents can probe.
+	maxTargets = 2_000_000
+	// maxTargetID bounds a target's id, in bytes.
+	maxTargetID = 512
+)
+
+// table is a controller's verdicts. A full update may take several messages;
+// the table is whole when a heartbeat has confirmed its digest, and answers are
+// made from whole tables only.
+type table struct {
+	// filled: a full update began, and what came since matches its digests.
+	filled  bool
+	whole   bool
+	version *pb.HealthVersion
+	digest  health.Digest
+	targets map[string]health.Verdict
+	dirty   map[string]struct{} // changed since the last changes; nil: all
+}
+
+// take applies an update. It returns why all must be asked for anew, if so; an
+// error when not even that helps.
+func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err error) {
+	switch {
+	case u.GetFull():
+		*t = table{filled: true, targets: make(map[string]health.Verdict, len(u.GetTargets()))}
+	case !t.filled:
+		return "", nil // waiting for a full one
+	case u.GetVersion().GetIncarnation() != t.version.GetIncarnation() || u.GetVersion().GetNumber() < t.version.GetNumber():
+		return t.distrust("version out of order"), nil
+	}
+	for _, m := range u.GetTargets() {
+		id := m.GetTarget()
+		if len(id) > maxTargetID {
+			return "", fmt.Errorf("a target id of %d bytes, at most %d", len(id), maxTargetID)
+		}
+		t.remove(id)
+		v := healthpb.ParseTargetHealth(m, now)
+		t.digest = t.digest.Add(id, v.Last)
+		t.targets[id] = v
+	}
+	for _, id := range u.GetRemoved() {
+		t.remove(id)
+	}
+	if len(t.targets) > maxTargets {
+		return "", fmt.Errorf("more than %d targets", maxTargets)
+	}
+	t.version = u.GetVersion()
+	if uint64(t.digest) == u.GetDigest() {
+		return "", nil
+	}
+	if u.GetFull() {
+		return "", errors.New("a full table does not match its own digest")
+	}
+	return t.distrust("digest differs"), nil
+}
+
+func (t *table) remove(id string) {
+	if old, had := t.targets[id]; had {
+		t.digest = t.digest.Remove(id, old.Last)
+		delete(t.targets, id)
+	}
+	if t.dirty != nil {
+		t.dirty[id] = struct{}{}
+	}
+}
+
+// confirm compares the table with what a heartbeat says was sent.
+func (t *table) confirm(b *pb.Heartbeat) (trouble string) {
+	if !t.filled {
+		return ""
+	}
+	if uint64(t.digest) != b.GetDigest() || b.GetVersion().GetIncarnation() != t.version.GetIncarnation() {
+		return t.distrust("digest differs from the heartbeat's")
+	}
+	t.whole = true
+	return ""
+}
+
+func (t *table) distrust(why string) string {
+	t.filled, t.whole = false, false
+	return why
+}
+
+// Changes are verdicts that changed.
+type Changes struct {
+	// All: Table is the whole table, not just what changed.
+	All   bool
+	Table map[string]health.Verdict
+}
+
+func (t *table) changes() Changes {
+	if !t.whole {
+		return Changes{}
+	}
+	c := Changes{All: t.dirty == nil}
+	switch {
+	case c.All:
+		c.Table = maps.Clone(t.targets)
+	case len(t.dirty) == 0:
+		return c
+	default:
+		c.Table = make(map[string]health.Verdict, len(t.dirty))
+		for id := range t.dirty {
+			if v, ok := t.targets[id]; ok {
+				c.Table[id] = v
+			}
+		}
+	}
+	t.dirty = map[string]struct{}{}
+	return c
+}

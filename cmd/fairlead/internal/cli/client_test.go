@@ -1,0 +1,225 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+)
+
+func well() (*pb.GetStatusResponse, error) {
+	return &pb.GetStatusResponse{Controller: "alive", StoreAvailable: true, HealthReady: true}, nil
+}
+
+// The next controller is tried when one does not answer, or cannot write.
+func TestFailover(t *testing.T) {
+	dead := deadAddress(t)
+	var ids []string
+	noStore := serve(t, &fake{
+		status: well,
+		apply: func(r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+			ids = append(ids, r.GetRequestId())
+			return nil, status.Error(codes.Unavailable, "nothing was written; etcd does not answer or has no quorum: deadline")
+		},
+	})
+	alive := serve(t, &fake{
+		status: well,
+		apply: func(r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+			ids = append(ids, r.GetRequestId())
+			return &pb.ApplyResponse{Generation: gen(5), Unchanged: 1}, nil
+		},
+	})
+	run(t, "", "status", "--controller", dead+","+alive).want(t, exitDone, "controller alive")
+	run(t, agent("a"), "apply", "-f", "-", "--controller", dead, "--controller", noStore+","+alive).want(t, exitDone, "0 created, 0 updated, 0 deleted, 1 unchanged; generation 1.5")
+	if len(ids) != 2 || ids[0] != ids[1] || ids[0] == "" {
+		t.Errorf("request ids %q: want the same one twice", ids)
+	}
+	r := run(t, agent("a"), "apply", "-f", "-", "--controller", dead+","+noStore)
+	r.want(t, exitFailed, noStore+": nothing was written; etcd does not answer or has no quorum: deadline; "+dead+" (connection refused) does not answer\n")
+	other := deadAddress(t)
+	r = run(t, "", "status", "--controller", dead+","+other)
+	r.want(t, exitFailed)
+	if want := fmt.Sprintf("fairlead: %s (connection refused) and %s (connection refused) do not answer: is a controller running there? --controller names another\n", dead, other); r.err != want {
+		t.Errorf("got  %swant %s", r.err, want)
+	}
+	run(t, "", "explain", "a", "--client", "192.0.2.1", "--nameserver", dead).want(t, exitFailed, "is a nameserver running there? --nameserver names another")
+}
+
+// Errors are sentences without gRPC's words.
+func TestErrorSentences(t *testing.T) {
+	var answer error
+	addr := serve(t, &fake{status: func() (*pb.GetStatusResponse, error) { return nil, answer }})
+	for _, c := range []struct {
+		code codes.Code
+		want string
+	}{
+		{codes.FailedPrecondition, "fairlead: why it is so\n"},
+		{codes.NotFound, "fairlead: why it is so\n"},
+		{codes.Aborted, "fairlead: why it is so\n"},
+		{codes.PermissionDenied, "fairlead: not allowed: why it is so\n"},
+		{codes.ResourceExhausted, "fairlead: over a limit: why it is so\n"},
+		{codes.Internal, "fairlead: the controller failed: why it is so\n"},
+		{codes.DataLoss, "fairlead: the stored data are damaged: why it is so\n"},
+		{codes.Unavailable, "fairlead: " + addr + ": why it is so\n"},
+		{codes.Unimplemented, "fairlead: " + addr + " does not know this call; is it of an older version? (why it is so)\n"},
+	} {
+		answer = status.Error(c.code, "why it is so")
+		r := run(t, "", "status", "--controller", addr)
+		r.want(t, exitFailed)
+		if r.err != c.want {
+			t.Errorf("%v: got %swant %s", c.code, r.err, c.want)
+		}
+	}
+}
+
+// A call that is not answered says what it leaves open.
+func TestUnanswered(t *testing.T) {
+	block := make(chan struct{})
+	defer close(block)
+	asked := make(chan struct{}, 1)
+	addr := serve(t, &fake{
+		status: func() (*pb.GetStatusResponse, error) { <-block; return well() },
+		drain: func(*pb.DrainRegionRequest) (*pb.DrainRegionResponse, error) {
+			asked <- struct{}{}
+			<-block
+			return nil, errors.New("late")
+		},
+	})
+	r := run(t, "", "status", "--controller", addr, "--timeout", "20ms")
+	r.want(t, exitFailed, "fairlead: "+addr+" did not answer in time (--timeout)\n")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	r = runContext(t, ctx, "", "region", "drain", "us-east", "--reason", "x", "--controller", addr)
+	r.want(t, exitFailed, "fairlead: interrupted; the change may have been made or not")
+}
+
+// What a controller says of a field is told with its place in the file.
+func TestLocatedErrors(t *testing.T) {
+	addr := serve(t, &fake{apply: func(*pb.ApplyRequest) (*pb.ApplyResponse, error) {
+		st, err := status.New(codes.InvalidArgument, "refused, nothing was changed: 3 errors").WithDetails(&errdetails.BadRequest{
+			FieldViolations: []*errdetails.BadRequest_FieldViolation{
+				{Field: `services/www.example.test spec.endpoints[1].region`, Description: `no region "us-west"`},
+				{Field: "agents/elsewhere spec.region", Description: `no region "eu-west"`},
+				{Description: "and 20 errors more"},
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return nil, st.Err()
+	}})
+	r := run(t, allKindsYAML, "apply", "-f", "-", "--controller", addr)
+	r.want(t, exitFailed)
+	line := 1 + strings.Count(allKindsYAML[:strings.Index(allKindsYAML, "{name: eu-2")], "\n")
+	want := fmt.Sprintf(`stdin:%d: services "www.example.test" spec.endpoints[1].region: no region "us-west"
+agents "elsewhere" spec.region: no region "eu-west"
+and 20 errors more
+fairlead: 3 errors; nothing was changed
+`, line)
+	if r.err != want {
+		t.Errorf("got\n%swant\n%s", r.err, want)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	addr := serve(t, &fake{apply: func(*pb.ApplyRequest) (*pb.ApplyResponse, error) { return nil, errors.New("was sent") }})
+	var b strings.Builder
+	for i := range 8 {
+		fmt.Fprintf(&b, "---\napiVersion: fairlead/v1\nkind: Zone\nmetadata: {name: z%d.test}\nspec:\n  nameservers: [ns.example.test]\n  records: |\n", i)
+		b.WriteString(strings.Repeat("    "+strings.Repeat("x", 1000)+" TXT x\n", 7900))
+	}
+	path := t.TempDir()
+	half := b.Len() / 2
+	cut := half + strings.Index(b.String()[half:], "---\n")
+	writeFile(t, path+"/a.yaml", b.String()[:cut])
+	writeFile(t, path+"/b.yaml", b.String()[cut:])
+	run(t, "", "apply", "-f", path, "--controller", addr).want(t, exitFailed, "the 8 resources have 61 MiB together, more than the 60 MiB of one request; nothing was sent")
+}
+
+// A list that changes while it is read is read again.
+func TestListOfOneGeneration(t *testing.T) {
+	agents := parse(t, agent("a")+"---\n"+agent("b"))
+	calls := 0
+	moves := 2
+	addr := serve(t, &fake{list: func(r *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {
+		calls++
+		if r.GetPageToken() == "" {
+			return &pb.ListResourcesResponse{Resources: agents[:1], NextPageToken: "agents/b", Generation: gen(int64(calls))}, nil
+		}
+		g := int64(calls)
+		if calls/2 > moves {
+			g--
+		}
+		return &pb.ListResourcesResponse{Resources: agents[1:], Generation: gen(g)}, nil
+	}})
+	r := run(t, "", "get", "agents", "-o", "name", "--controller", addr)
+	r.want(t, exitDone)
+	if r.out != "agents/a\nagents/b\n" || calls != 6 {
+		t.Errorf("%d calls, got %q", calls, r.out)
+	}
+	calls, moves = 0, 100
+	run(t, "", "export", "--controller", addr).want(t, exitFailed, "the configuration changed 5 times while it was read: try again")
+}
+
+// Waiting ends with exit code 3 and the names of those that are missing.
+func TestNotConverged(t *testing.T) {
+	var waited time.Duration
+	late := &pb.Convergence{Serving: []string{"ns-1"}, Missing: []string{"ns-2", "ns-3"}}
+	addr := serve(t, &fake{
+		apply: func(r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
+			waited = r.GetWait().AsDuration()
+			return &pb.ApplyResponse{Generation: gen(9), Convergence: late}, nil
+		},
+		drain: func(r *pb.DrainRegionRequest) (*pb.DrainRegionResponse, error) {
+			waited = r.GetWait().AsDuration()
+			o := &pb.Override{Id: "1", Action: pb.OverrideAction_OVERRIDE_ACTION_DRAIN, Scope: &pb.OverrideScope{Region: r.GetRegion()}, Author: "a", Reason: r.GetReason()}
+			return &pb.DrainRegionResponse{Override: o, Generation: gen(10), Convergence: late}, nil
+		},
+	})
+	r := run(t, agent("a"), "apply", "-f", "-", "--wait", "1s", "--controller", addr)
+	r.want(t, exitNotConverged, "served by ns-1\n", "fairlead: not converged: after 1s, generation 1.9 is not served by ns-2, ns-3 (`fairlead status` says more)\n")
+	if waited != time.Second {
+		t.Errorf("waited %v", waited)
+	}
+	r = run(t, "", "region", "drain", "us-east", "--reason", "x", "--wait", "2s", "--controller", addr, "-o", "json")
+	r.want(t, exitNotConverged, `"missing": [`, "generation 1.10 is not served by ns-2, ns-3")
+	if waited != 2*time.Second {
+		t.Errorf("waited %v", waited)
+	}
+}
+
+func TestAsAsked(t *testing.T) {
+	made := sampleOverrides()[0]
+	made.ExpireTime.Seconds = made.GetCreateTime().GetSeconds() + 7200
+	ask := func(author, reason string, lasts time.Duration) *pb.DrainRegionRequest {
+		return &pb.DrainRegionRequest{Author: author, Reason: reason, ExpireAfter: durationpb.New(lasts)}
+	}
+	for _, c := range []struct {
+		req  *pb.DrainRegionRequest
+		want bool
+	}{
+		{ask("", made.Reason, 2*time.Hour), true},
+		{ask(made.Author, made.Reason, 2*time.Hour), true},
+		{ask("bob", made.Reason, 2*time.Hour), false},
+		{ask("", "another", 2*time.Hour), false},
+		{ask("", made.Reason, 4*time.Hour), false},
+		{ask("", made.Reason, 0), false},
+	} {
+		if got := asAsked(made, c.req); got != c.want {
+			t.Errorf("%v: %v, want %v", c.req, got, c.want)
+		}
+	}
+}

@@ -1,0 +1,261 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/config"
+)
+
+type explainOptions struct {
+	client     string
+	qtype      string
+	nameserver string
+	output     format
+}
+
+func (a *app) explainCommand() *cobra.Command {
+	var o explainOptions
+	c := &cobra.Command{
+		Use:   "explain NAME --client ADDR",
+		Short: "Say what a client is answered, and why",
+		Long: `Say what a query for NAME by a client is answered, and why: where the client is,
+how the regions rank for it, which of them serve, and on what evidence.
+
+A controller explains from the newest generation. With --nameserver, that
+nameserver explains from what it answers with at this moment. Both choose by the
+same code that answers queries.`,
+		Example: "  fairlead explain www.example.test --client 193.0.6.139",
+		Args:    exactly("NAME"),
+		RunE:    func(c *cobra.Command, args []string) error { return a.explain(c.Context(), o, args[0]) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.client, "client", "", "the client's address or prefix, as 193.0.6.139 or 193.0.6.0/24")
+	f.StringVar(&o.qtype, "type", "A", "A, AAAA or CNAME")
+	f.StringVar(&o.nameserver, "nameserver", "", "ask this nameserver: a Nameserver resource, or HOST:PORT")
+	outputFlag(c, &o.output, "the answers")
+	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"A", "AAAA", "CNAME"}, cobra.ShellCompDirectiveNoFileComp))
+	return c
+}
+
+func (a *app) explain(ctx context.Context, o explainOptions, name string) error {
+	if o.client == "" {
+		return usagef("missing --client ADDR: an address or a prefix, as 193.0.6.139 or 193.0.6.0/24")
+	}
+	req := &pb.ExplainRequest{Name: name, Type: o.qtype, Client: o.client}
+	show := func(ctx context.Context, c *client) error {
+		x, err := c.Explain(ctx, req)
+		if err != nil {
+			return err
+		}
+		return a.emit(o.output, x, x.GetAnswers(), func(p *printer) { printExplanation(p, req, x) })
+	}
+	if o.nameserver == "" {
+		return a.with(ctx, 0, show)
+	}
+	addr := o.nameserver
+	if _, _, err := net.SplitHostPort(addr); err != nil {
+		if err := a.with(ctx, 0, func(ctx context.Context, c *client) error {
+			addr, err = nameserverAddress(ctx, c, o.nameserver)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	c, err := dial(flagNameserver, []string{addr})
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ctx, cancel := context.WithTimeout(ctx, a.timeout)
+	defer cancel()
+	return show(ctx, c)
+}
+
+// nameserverAddress is where a registered nameserver explains.
+func nameserverAddress(ctx context.Context, c *client, name string) (string, error) {
+	r, err := c.one(ctx, config.KindNameserver, name)
+	if err != nil {
+		return "", err
+	}
+	if addr := r.GetNameserver().GetSpec().GetGrpc(); addr != "" {
+		return addr, nil
+	}
+	return "", fmt.Errorf("nameservers %q has no spec.grpc, so where it listens is not known: add it, or give --nameserver HOST:PORT", name)
+}
+
+// printExplanation tells the story from the client to the answer.
+func printExplanation(p *printer, req *pb.ExplainRequest, x *pb.ExplainResponse) {
+	p.linef(bold, "%s %s, asked for by %s", strings.TrimSuffix(req.GetName(), "."), strings.ToUpper(req.GetType()), req.GetClient())
+	p.WriteByte('\n')
+	if name := strings.ToLower(strings.TrimSuffix(req.GetName(), ".")); name != x.GetService() {
+		fact(p, "Service", x.GetService())
+	}
+	fact(p, "Client", place(x.GetClient()))
+	fact(p, "Ranked by", rankedBy(x))
+	p.WriteByte('\n')
+	ranking(x).print(p)
+	for _, r := range x.GetRegions() {
+		if len(r.GetEndpoints()) > 0 {
+			printEndpoints(p, r)
+		}
+		// Farther down the ranking nothing has a bearing on the answer.
+		if r.GetSelected() && !p.wide {
+			break
+		}
+	}
+	p.WriteByte('\n')
+	answers := strings.Join(x.GetAnswers(), ", ")
+	if answers == "" {
+		answers = "NODATA"
+	}
+	fact(p, "Answer", answers)
+	fact(p, "TTL", fmt.Sprintf("%ds", x.GetTtl()))
+	fact(p, "ECS scope", fmt.Sprintf("/%d", x.GetScope()))
+	fact(p, "Rung", x.GetRung())
+	p.WriteByte('\n')
+	p.linef(bold, "%s", sentence(x.GetSummary()))
+	p.linef(plain, "As %s sees it: %s, health state %s old.", x.GetSource(), inGeneration(x.GetGeneration()), millis(x.GetHealthAgeMillis()))
+}
+
+func fact(p *printer, name, value string) { p.linef(plain, "%-10s %s", name, value) }
+
+// sentence ends a text with a full stop.
+func sentence(s string) string {
+	if s == "" || strings.HasSuffix(s, ".") {
+		return s
+	}
+	return s + "."
+}
+
+// place says where a client is.
+func place(l *pb.ClientLocation) string {
+	out := l.GetAddress()
+	if l.GetNetwork() != "" {
+		out += " in " + l.GetNetwork()
+	}
+	var parts []string
+	for _, s := range []string{l.GetCity(), l.GetSubdivision(), l.GetCountry(), l.GetContinent()} {
+		if s != "" {
+			parts = append(parts, s)
+		}
+	}
+	if l.Latitude != nil && l.Longitude != nil {
+		parts = append(parts, fmt.Sprintf("at %.2f %.2f", l.GetLatitude(), l.GetLongitude()))
+	}
+	if len(parts) == 0 {
+		return out + ": the geo data do not say where that is"
+	}
+	return out + ": " + strings.Join(parts, ", ")
+}
+
+// rankings say what made a ranking.
+var rankings = map[string]string{
+	"cidr-rule":        "the client's address",
+	"subdivision-rule": "the client's subdivision",
+	"country-rule":     "the client's country",
+	"continent-rule":   "the client's continent",
+	"nearest":          "distance",
+	"fixed-order":      "the policy's order of regions, for every client",
+	"default":          "the policy's default order, since the client's place is not known",
+}
+
+func rankedBy(x *pb.ExplainResponse) string {
+	by := rankings[x.GetClient().GetRankedBy()]
+	if by == "" {
+		by = x.GetClient().GetRankedBy()
+	}
+	if rule := x.GetClient().GetRule(); rule != "" {
+		by += fmt.Sprintf(" (rule %s)", rule)
+	}
+	return by + "; policy " + x.GetPolicy()
+}
+
+// ranking is the regions in the client's order.
+func ranking(x *pb.ExplainResponse) *table {
+	t := newTable(">RANK", "REGION", ">KM", ">BIASED KM", "STATE", "REASON")
+	biased := false
+	for _, r := range x.GetRegions() {
+		biased = biased || r.GetBiasedKm() != r.GetDistanceKm()
+	}
+	for i, r := range x.GetRegions() {
+		state := cell{"out of service", red}
+		switch {
+		case r.GetSelected():
+			state = cell{"answers", green}
+		case r.GetInService():
+			state = cell{"in service", plain}
+		}
+		km, biasedKm := "", ""
+		if r.DistanceKm != nil {
+			km = fmt.Sprintf("%.0f", r.GetDistanceKm())
+		}
+		if r.BiasedKm != nil && biased {
+			biasedKm = fmt.Sprintf("%.0f", r.GetBiasedKm())
+		}
+		t.row(fmt.Sprint(i+1), r.GetRegion(), km, biasedKm, state, strings.TrimPrefix(r.GetReason(), state.text+": "))
+	}
+	return t
+}
+
+// printEndpoints prints the endpoints of a region, each with its evidence.
+func printEndpoints(p *printer, r *pb.RegionExplanation) {
+	p.WriteByte('\n')
+	t := newTable("ENDPOINT", "ADDRESS", ">WEIGHT", "STATE", "ANSWERS", "WHY")
+	for _, e := range r.GetEndpoints() {
+		answers := "no"
+		if e.GetAnswers() {
+			answers = "yes"
+		}
+		t.row(r.GetRegion()+"/"+e.GetEndpoint(), e.GetAddress(), fmt.Sprint(e.GetWeight()), stateCell(e.GetState()), answers, e.GetDetail())
+	}
+	t.print(p)
+	for _, e := range r.GetEndpoints() {
+		printEvidence(p, e)
+	}
+}
+
+// printEvidence prints the votes on one endpoint.
+func printEvidence(p *printer, e *pb.EndpointExplanation) {
+	h := e.GetHealth()
+	if len(h.GetVotes()) == 0 {
+		return
+	}
+	line := "votes on " + h.GetTarget()
+	// Overrides hide the verdict underneath; it is told here then.
+	if verdict := verdictWord(h.GetVerdict()); !strings.HasPrefix(e.GetDetail(), verdict) && h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
+		line += fmt.Sprintf(": %s for %s", verdict, millis(h.GetHeldMillis()))
+	}
+	if h.GetQuorum() != h.GetVerdict() {
+		line += fmt.Sprintf("; the quorum is %s now", verdictWord(h.GetQuorum()))
+		if h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
+			line += ", so the verdict stays"
+		}
+	}
+	p.linef(plain, "  %s", line)
+	t := newTable("VOTE", "AGENT", "REGION", "HELD", "COUNTED", "SAW")
+	t.indent = "    "
+	for _, v := range h.GetVotes() {
+		vote := cell{text: verdictWord(v.GetStatus())}
+		switch v.GetStatus() {
+		case pb.HealthStatus_HEALTH_STATUS_HEALTHY:
+			vote.style = green
+		case pb.HealthStatus_HEALTH_STATUS_UNHEALTHY:
+			vote.style = red
+		}
+		counted, held := "yes", millis(v.GetHeldMillis())
+		if v.GetHeldMillis() == 0 && !v.GetCounted() {
+			held = ""
+		}
+		if !v.GetCounted() {
+			counted = "no: " + v.GetWhyNot()
+		}
+		t.row(vote, v.GetAgent(), v.GetRegion(), held, counted, v.GetReason())
+	}
+	t.print(p)
+}

@@ -1,0 +1,212 @@
+package feed
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
+)
+
+const (
+	// keepGone is how long a nameserver that left stays in the status.
+	keepGone = 24 * time.Hour
+	// maxSubscribers bounds the nameservers that are remembered.
+	maxSubscribers = 10_000
+	// maxText bounds what a nameserver says of itself, in bytes.
+	maxText = 1024
+)
+
+// subscriber is one nameserver's newest stream. Server.mu guards it.
+type subscriber struct {
+	name, region, installation string
+	connected                  bool
+	generation                 regions.Generation
+	refusal                    string
+	following                  bool
+	heardAt                    time.Time
+}
+
+// checkHello checks what will be kept and shown.
+func checkHello(h *pb.NameserverHello) error {
+	switch {
+	case h == nil || h.GetNameserver() == "":
+		return status.Error(codes.InvalidArgument, "the first message must be a hello with the nameserver's name")
+	case len(h.GetNameserver()) > 63:
+		return status.Errorf(codes.InvalidArgument, "nameserver: a name of %d bytes, at most 63", len(h.GetNameserver()))
+	case len(h.GetRegion()) > 63:
+		return status.Errorf(codes.InvalidArgument, "region: a name of %d bytes, at most 63", len(h.GetRegion()))
+	case len(h.GetInstallation()) > 64:
+		return status.Errorf(codes.InvalidArgument, "installation: %d bytes, at most 64", len(h.GetInstallation()))
+	}
+	return nil
+}
+
+// join enters a stream; it replaces an older one of the same name. Two
+// processes with one name are both fed, and the newer one is shown.
+func (s *Server) join(h *pb.NameserverHello) (*subscriber, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	sub := &subscriber{
+		name: h.GetNameserver(), region: h.GetRegion(), installation: h.GetInstallation(),
+		connected: true, heardAt: now, generation: generation(h.GetGeneration()),
+	}
+	old := s.subs[sub.name]
+	if old == nil && len(s.subs) >= maxSubscribers && !s.forget(now) {
+		return nil, status.Errorf(codes.ResourceExhausted, "%d nameservers are connected already", maxSubscribers)
+	}
+	if old != nil && old.connected {
+		s.opts.Log.Warn("nameserver subscribed again while it is connected; are there two processes with one --name?", "nameserver", sub.name)
+	}
+	s.subs[sub.name] = sub
+	s.opts.Log.Info("nameserver subscribed", "nameserver", sub.name, "region", sub.region, "generation", sub.generation.String())
+	s.opts.Planner.Saw(sub.name, sub.generation, sub.installation)
+	s.notify()
+	return sub, nil
+}
+
+// forget drops the nameservers that left long ago, or else the one that left
+// first; false when all are connected.
+func (s *Server) forget(now time.Time) bool {
+	var first *subscriber
+	n := len(s.subs)
+	for name, sub := range s.subs {
+		switch {
+		case sub.connected:
+		case now.Sub(sub.heardAt) > keepGone:
+			delete(s.subs, name)
+		case first == nil || sub.heardAt.Before(first.heardAt):
+			first = sub
+		}
+	}
+	if len(s.subs) == n && first != nil {
+		delete(s.subs, first.name)
+	}
+	return len(s.subs) < n
+}
+
+// current tells whether a stream is its nameserver's newest.
+func (s *Server) current(sub *subscriber) bool { return s.subs[sub.name] == sub }
+
+func (s *Server) leave(sub *subscriber) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub.connected, sub.following = false, false
+	if s.current(sub) {
+		s.opts.Log.Info("nameserver left", "nameserver", sub.name)
+		s.opts.Planner.Lost(sub.name)
+		s.notify()
+	}
+}
+
+func (s *Server) acknowledge(sub *subscriber, a *pb.PlanAcknowledgement) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub.heardAt = time.Now()
+	sub.generation = generation(a.GetGeneration())
+	sub.refusal = a.GetRefusal()
+	if len(sub.refusal) > maxText {
+		sub.refusal = strings.ToValidUTF8(sub.refusal[:maxText], "")
+	}
+	if cur := s.opts.Planner.Current(); sub.installation == "" && cur != nil {
+		sub.installation = cur.Head.GetInstallation() // it has its first generation from us
+	}
+	if s.current(sub) {
+		s.opts.Planner.Saw(sub.name, sub.generation, sub.installation)
+		s.notify()
+	}
+}
+
+func (s *Server) heard(sub *subscriber, following bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub.heardAt, sub.following = time.Now(), following
+}
+
+// notify wakes Wait. mu is held.
+func (s *Server) notify() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// Nameserver is one nameserver as the feed knows it.
+type Nameserver struct {
+	Name, Region string
+	Connected    bool
+	Generation   regions.Generation
+	Refusal      string
+	Following    bool
+	HeardAt      time.Time
+}
+
+// Nameservers lists the nameservers that are or were subscribed, by name.
+func (s *Server) Nameservers() []Nameserver {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	var out []Nameserver
+	for _, n := range s.subs {
+		if n.connected || now.Sub(n.heardAt) <= keepGone {
+			out = append(out, Nameserver{n.name, n.region, n.connected, n.generation, n.refusal, n.following, n.heardAt})
+		}
+	}
+	slices.SortFunc(out, func(a, b Nameserver) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Wait returns when every nameserver that is connected, and every registered
+// one, serves the generation or a newer one, or when ctx ends; it says which
+// do and which do not.
+func (s *Server) Wait(ctx context.Context, gen regions.Generation, registered []string) *pb.Convergence {
+	for {
+		s.mu.Lock()
+		changed := s.changed
+		s.mu.Unlock()
+		c := s.converged(gen, registered)
+		if len(c.GetMissing()) == 0 {
+			return c
+		}
+		select {
+		case <-ctx.Done():
+			return c
+		case <-s.stopped:
+			return c
+		case <-changed:
+		}
+	}
+}
+
+func (s *Server) converged(gen regions.Generation, registered []string) *pb.Convergence {
+	c := &pb.Convergence{}
+	absent := make(map[string]bool, len(registered))
+	for _, name := range registered {
+		absent[name] = true
+	}
+	for _, n := range s.Nameservers() {
+		if !n.Connected {
+			continue
+		}
+		delete(absent, n.Name)
+		if n.Generation.Compare(gen) >= 0 {
+			c.Serving = append(c.Serving, n.Name)
+		} else {
+			c.Missing = append(c.Missing, n.Name)
+		}
+	}
+	for name := range absent {
+		c.Missing = append(c.Missing, name)
+	}
+	slices.Sort(c.Missing)
+	return c
+}
+
+func generation(g *pb.Generation) regions.Generation {
+	return regions.Generation{Epoch: g.GetEpoch(), Revision: g.GetRevision()}
+}

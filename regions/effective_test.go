@@ -1,0 +1,128 @@
+package regions
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// TestEffective is the precedence as its full truth table: every check,
+// verdict and set of actions, and what the service says of the never judged.
+func TestEffective(t *testing.T) {
+	type row struct {
+		checked     bool
+		verdict     Status
+		neverJudged Status
+		actions     string // f force-up, d drain, x force-down
+		want        string
+	}
+	rows := []row{
+		{false, Unknown, Healthy, "", "healthy by no-check, serves"},
+		{false, Unknown, Healthy, "f", "healthy by force-up, serves"},
+		{false, Unknown, Healthy, "d", "drained by drain, up by no-check"},
+		{false, Unknown, Healthy, "fd", "drained by drain, up by force-up"},
+		{false, Unknown, Healthy, "x", "forced-down by force-down, up by no-check"},
+		{false, Unknown, Healthy, "fx", "forced-down by force-down, up by force-up"},
+		{false, Unknown, Healthy, "dx", "forced-down by force-down, up by no-check"},
+		{false, Unknown, Healthy, "fdx", "forced-down by force-down, up by force-up"},
+
+		{true, Healthy, Unhealthy, "", "healthy by verdict, serves"},
+		{true, Healthy, Unhealthy, "f", "healthy by force-up, serves"},
+		{true, Healthy, Unhealthy, "d", "drained by drain, up by verdict"},
+		{true, Healthy, Unhealthy, "fd", "drained by drain, up by force-up"},
+		{true, Healthy, Unhealthy, "x", "forced-down by force-down, up by verdict"},
+		{true, Healthy, Unhealthy, "fx", "forced-down by force-down, up by force-up"},
+		{true, Healthy, Unhealthy, "dx", "forced-down by force-down, up by verdict"},
+		{true, Healthy, Unhealthy, "fdx", "forced-down by force-down, up by force-up"},
+
+		{true, Unhealthy, Healthy, "", "unhealthy by verdict"},
+		{true, Unhealthy, Healthy, "f", "healthy by force-up, serves"},
+		{true, Unhealthy, Healthy, "d", "drained by drain, not up by verdict"},
+		{true, Unhealthy, Healthy, "fd", "drained by drain, up by force-up"},
+		{true, Unhealthy, Healthy, "x", "forced-down by force-down, not up by verdict"},
+		{true, Unhealthy, Healthy, "fx", "forced-down by force-down, up by force-up"},
+		{true, Unhealthy, Healthy, "dx", "forced-down by force-down, not up by verdict"},
+		{true, Unhealthy, Healthy, "fdx", "forced-down by force-down, up by force-up"},
+
+		{true, Unknown, Healthy, "", "healthy by never-judged, serves"},
+		{true, Unknown, Healthy, "d", "drained by drain, up by never-judged"},
+		{true, Unknown, Healthy, "x", "forced-down by force-down, up by never-judged"},
+		{true, Unknown, Unhealthy, "", "unhealthy by never-judged"},
+		{true, Unknown, Unhealthy, "f", "healthy by force-up, serves"},
+		{true, Unknown, Unhealthy, "d", "drained by drain, not up by never-judged"},
+		{true, Unknown, Unhealthy, "fd", "drained by drain, up by force-up"},
+		{true, Unknown, Unhealthy, "x", "forced-down by force-down, not up by never-judged"},
+		{true, Unknown, Unhealthy, "fdx", "forced-down by force-down, up by force-up"},
+	}
+	actions := map[rune]Action{'f': ForceUp, 'd': Drain, 'x': ForceDown}
+	for _, r := range rows {
+		var overrides []*Override
+		for _, a := range r.actions {
+			overrides = append(overrides, &Override{ID: string(a), Action: actions[a]})
+		}
+		e := Effective(r.checked, r.verdict, r.neverJudged, overrides)
+		got := fmt.Sprintf("%s by %s", e, e.By)
+		switch {
+		case e.Serves():
+			got += ", serves"
+		case !e.Drained && !e.ForcedDown:
+		case e.Healthy:
+			got += ", up by " + e.HealthBy.String()
+		default:
+			got += ", not up by " + e.HealthBy.String()
+		}
+		if got != r.want {
+			t.Errorf("checked %v, verdict %v, never judged %v, overrides %q: %s, want %s", r.checked, r.verdict, r.neverJudged, r.actions, got, r.want)
+		}
+		if (e.Override == nil) != (r.actions == "") || e.Override != nil && e.Override.Action.String() != e.By.String() {
+			t.Errorf("overrides %q: decided by %v, names %+v", r.actions, e.By, e.Override)
+		}
+	}
+}
+
+func anyOverrides(t *rapid.T) []*Override {
+	n := rapid.IntRange(0, 5).Draw(t, "overrides")
+	var out []*Override
+	for i := range n {
+		out = append(out, &Override{ID: fmt.Sprint("o", i), Action: Action(rapid.IntRange(0, 2).Draw(t, "action"))})
+	}
+	return out
+}
+
+// TestEffectiveProperties: the order of overrides does not count; the highest
+// action decides, by its least id; taking it away uncovers what was beneath;
+// and no override erases the verdict.
+func TestEffectiveProperties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		checked := rapid.Bool().Draw(rt, "checked")
+		verdict := Status(rapid.IntRange(0, 2).Draw(rt, "verdict"))
+		never := Status(rapid.IntRange(1, 2).Draw(rt, "never"))
+		overrides := anyOverrides(rt)
+		e := Effective(checked, verdict, never, overrides)
+		if shuffled := Effective(checked, verdict, never, rapid.Permutation(overrides).Draw(rt, "order")); shuffled != e {
+			rt.Fatalf("%+v in another order %+v", e, shuffled)
+		}
+		bare := Effective(checked, verdict, never, nil)
+		if len(overrides) == 0 {
+			if bare.By != bare.HealthBy || bare.Override != nil {
+				rt.Fatalf("decided by nothing: %+v", bare)
+			}
+			return
+		}
+		for _, o := range overrides {
+			if o.Action > e.Override.Action || o.Action == e.Override.Action && o.ID < e.Override.ID {
+				rt.Fatalf("%v decides over %v", e.Override, o)
+			}
+		}
+		rest := slices.DeleteFunc(slices.Clone(overrides), func(o *Override) bool { return o.Action == e.Override.Action })
+		under := Effective(checked, verdict, never, rest)
+		if e.Override.Action != ForceUp && (under.Healthy != e.Healthy || under.HealthBy != e.HealthBy) {
+			rt.Fatalf("%v changed the health underneath: %+v, %+v", e.Override.Action, e, under)
+		}
+		if onlyForceUp := Effective(checked, verdict, never, nil); len(rest) == 0 && e.Override.Action != ForceUp && onlyForceUp.Healthy != e.Healthy {
+			rt.Fatalf("the verdict is lost: %+v", e)
+		}
+	})
+}
