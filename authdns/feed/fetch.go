@@ -54,7 +54,7 @@ func (s *Subscription) fetch(ctx context.Context, batch []Digest, got map[Digest
 	for range len(batch) {
 		m, err := st.Recv()
 		if errors.Is(err, io.EOF) {
-			return 0, fmt.Errorf("%d objects of %d are missing", len(wanted), len(batch))
+			return 0, fmt.Errorf("the answer ended before all of %d objects were there", len(batch))
 		}
 		if err != nil {
 			return 0, err

@@ -47,15 +47,16 @@ func (d *disk) generation(r fetched) {
 	d.poke()
 }
 
-// verdicts hands over the verdict table to be written.
-func (d *disk) verdicts(table map[string]health.Verdict, now time.Time) {
+// verdicts hands over the verdict table to be written, as of a time: that is
+// what its ages count from.
+func (d *disk) verdicts(table map[string]health.Verdict, asOf time.Time) {
 	if d.dir == nil {
 		return
 	}
-	t := &pb.HealthTable{SaveTime: timestamppb.New(now)}
+	t := &pb.HealthTable{SaveTime: timestamppb.New(asOf)}
 	for id, v := range table {
 		if v.Last != regions.Unknown {
-			t.Targets = append(t.Targets, healthpb.TargetHealth(id, health.Verdict{Quorum: v.Quorum, Last: v.Last, Since: v.Since}, now))
+			t.Targets = append(t.Targets, healthpb.TargetHealth(id, health.Verdict{Quorum: v.Quorum, Last: v.Last, Since: v.Since}, asOf))
 		}
 	}
 	d.mu.Lock()

@@ -1,0 +1,136 @@
+package follow
+
+import (
+	"time"
+
+	"github.com/fairlead-dns/fairlead/authdns/feed"
+	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/plan"
+	"github.com/fairlead-dns/fairlead/regions/steer"
+)
+
+const (
+	// beatLimit is the age of a heartbeat beyond which a controller is not
+	// followed; heartbeats come every 200 ms.
+	beatLimit = time.Second
+	// fresherBy is how much fresher another controller's evidence must be to
+	// leave one that works.
+	fresherBy = time.Second
+	// saveHealthAfter bounds how often the verdict table is written; one that
+	// does not change is written every saveHealthEvery, since it is known to
+	// hold so much longer.
+	saveHealthAfter = time.Second
+	saveHealthEvery = 30 * time.Second
+	// maxLogged bounds the verdicts that are logged one by one in one step.
+	maxLogged = 20
+)
+
+// chooseController follows the usable controller with the freshest evidence,
+// and stays with it until it falls silent or another is fresher by far.
+func (f *Follower) chooseController(sums []feed.Summary) {
+	usable := func(i int) bool {
+		return sums[i].Usable && sums[i].BeatAge < beatLimit && !f.sources[i].untrusted
+	}
+	best := -1
+	for i := range sums {
+		if usable(i) && (best < 0 || sums[i].EvidenceAge < sums[best].EvidenceAge) {
+			best = i
+		}
+	}
+	if cur := f.following; cur >= 0 && usable(cur) && sums[cur].EvidenceAge < sums[best].EvidenceAge+fresherBy {
+		return
+	}
+	if best == f.following {
+		return
+	}
+	switch {
+	case best < 0:
+		f.opts.Log.Warn("no controller to follow; answers stay as they are", "last", sums[f.following].Controller)
+	case f.following < 0:
+		f.opts.Log.Info("following", "controller", sums[best].Controller)
+	default:
+		f.opts.Log.Warn("following another controller", "controller", sums[best].Controller, "was", sums[f.following].Controller)
+	}
+	if f.following >= 0 {
+		f.metrics.switches.Inc()
+		f.sources[f.following].sub.Following(false)
+	}
+	if f.following = best; best >= 0 {
+		f.sources[best].sub.Reset()
+		f.sources[best].sub.Following(true)
+		f.metrics.following.Set(1)
+	} else {
+		f.metrics.following.Set(0)
+	}
+}
+
+// takeVerdicts takes over what the followed controller says. A target that
+// it has never judged keeps the verdict known here.
+func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
+	if f.following < 0 {
+		return
+	}
+	changes := f.sources[f.following].sub.Take()
+	f.setHealthAge(now, sums[f.following].EvidenceAge)
+	if len(changes.Table) == 0 {
+		return
+	}
+	s := f.serving.Load()
+	changed := map[int32]steer.TargetState{}
+	for id, v := range changes.Table {
+		old, had := f.verdicts[id]
+		if v.Last == regions.Unknown && had && old.Last != regions.Unknown {
+			v.Last, v.Since = old.Last, old.Since
+		}
+		f.verdicts[id] = v
+		if had && old.Last == v.Last {
+			continue
+		}
+		f.unsaved = true
+		if s == nil {
+			continue
+		}
+		if i, ok := s.Plan.Target(id); ok && s.View.State(i).Verdict != v.Last {
+			changed[i] = steer.TargetState{Verdict: v.Last, Since: v.Since}
+		}
+	}
+	if s == nil {
+		return
+	}
+	f.forget(s.Plan, len(changes.Table))
+	if len(changed) == 0 {
+		return
+	}
+	next := *s
+	next.View = s.View.With(changed)
+	f.publish(&next)
+	f.metrics.changes.Add(float64(len(changed)))
+	logged := 0
+	for i, st := range changed {
+		if logged++; logged > maxLogged {
+			f.opts.Log.Info("more verdicts changed", "changed", len(changed)-maxLogged)
+			break
+		}
+		f.opts.Log.Info("verdict", "target", s.Plan.Targets[i].ID, "status", st.Verdict.String(), "held", now.Sub(st.Since).Round(time.Millisecond).String())
+	}
+}
+
+// forget drops the verdicts on targets that are not in the plan once there
+// are many. Few stay: a rollback brings their targets back.
+func (f *Follower) forget(p *plan.Plan, taken int) {
+	if len(f.verdicts) <= 2*max(len(p.Targets), taken)+1000 {
+		return
+	}
+	for id := range f.verdicts {
+		if _, ok := p.Target(id); !ok {
+			delete(f.verdicts, id)
+		}
+	}
+}
+
+func (f *Follower) saveVerdicts(now time.Time) {
+	f.unsaved, f.savedAt = false, now
+	if age, ok := f.HealthAge(now); ok {
+		f.disk.verdicts(f.verdicts, now.Add(-age))
+	}
+}

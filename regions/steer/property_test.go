@@ -1,0 +1,292 @@
+package steer
+
+import (
+	"net/netip"
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/fairlead-dns/fairlead/regions"
+)
+
+var families = []regions.Family{regions.V4, regions.V6}
+
+// eachChoice calls f for both services, both families and every order of the
+// policy's regions, which are more than its rankings.
+func eachChoice(v *View, visit func(service int32, f regions.Family, ranking []uint16)) {
+	for service := range v.Plan.Services {
+		candidates := v.Plan.Policies[v.Plan.Services[service].Policy].Candidates
+		for _, f := range families {
+			permute(slices.Clone(candidates), 0, func(ranking []uint16) { visit(int32(service), f, ranking) })
+		}
+	}
+}
+
+func permute(list []uint16, from int, visit func([]uint16)) {
+	if from == len(list) {
+		visit(list)
+		return
+	}
+	for i := from; i < len(list); i++ {
+		list[from], list[i] = list[i], list[from]
+		permute(list, from+1, visit)
+		list[from], list[i] = list[i], list[from]
+	}
+}
+
+// TestAgainstNaive: both implementations choose the same.
+func TestAgainstNaive(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := anyWorld(rt)
+		v := w.view(rt)
+		eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
+			n := naive{w.plan, w.states, &w.plan.Services[service]}
+			if got, want := actual(v, service, f, ranking), n.choose(f, ranking); got != want {
+				rt.Fatalf("service %d, %v, ranking %v: %+v, want %+v", service, f, ranking, got, want)
+			}
+		})
+	})
+}
+
+// TestDependsOnClient: a scope of 0 is returned exactly when every client gets
+// the same candidates with the same weights.
+func TestDependsOnClient(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := anyWorld(rt).view(rt)
+		differ := map[[2]int32]bool{}
+		first := map[[2]int32]outcome{}
+		eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
+			at := [2]int32{service, int32(f)}
+			got := actual(v, service, f, ranking)
+			if before, seen := first[at]; !seen {
+				first[at] = got
+			} else if before.candidates != got.candidates {
+				differ[at] = true
+			}
+		})
+		for at := range first {
+			if got := v.services[at[0]].depends[at[1]]; got != differ[at] {
+				rt.Fatalf("service %d, %v: depends on the client: %v, want %v", at[0], regions.Family(at[1]), got, differ[at])
+			}
+		}
+	})
+}
+
+// TestScope (invariant 5): every address inside a returned ECS scope has the
+// same candidates and weights, and the same region.
+func TestScope(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := anyWorld(rt).view(rt)
+		client := anyClient(rt)
+		for service := range v.Plan.Services {
+			for _, f := range families {
+				sel := v.Select(int32(service), f, client, 7, nil)
+				inside := netip.PrefixFrom(client, int(sel.Scope)).Masked()
+				for range 20 {
+					other := anyClient(rt)
+					if !inside.Contains(other) {
+						continue
+					}
+					got := v.Select(int32(service), f, other, 7, nil)
+					if got.Rung != sel.Rung || got.Region != sel.Region || got.group != sel.group || !slices.Equal(got.Addrs, sel.Addrs) || got.CNAME != sel.CNAME {
+						rt.Fatalf("service %d, %v: %v is answered %+v and %v in its scope %v is answered %+v", service, f, client, sel, other, inside, got)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestHealthNeverEmpties (invariant 1): whatever the verdicts, there is an
+// answer while an endpoint of the family is not forced down; for IPv6, if the
+// region that the service chose has IPv6 at all.
+func TestHealthNeverEmpties(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := anyWorld(rt).view(rt)
+		client := anyClient(rt)
+		for service := range v.Plan.Services {
+			s := &v.Plan.Services[service]
+			for _, f := range families {
+				left := false
+				for i := range s.Endpoints {
+					left = left || s.Endpoints[i].Has(f) && !v.Effect(int32(service), i, f).ForcedDown
+				}
+				sel := v.Select(int32(service), f, client, 7, nil)
+				empty := len(sel.Addrs) == 0 && sel.CNAME == ""
+				if empty != (sel.Rung == None) {
+					rt.Fatalf("service %d, %v: %+v", service, f, sel)
+				}
+				elsewhere := f == regions.V6 && sel.Preferred >= 0 && !v.services[service].configured[f].has(uint16(sel.Preferred))
+				if elsewhere && s.Independent {
+					rt.Fatalf("service %d, %v: families are independent, and yet %+v", service, f, sel)
+				}
+				if left && empty && !elsewhere {
+					rt.Fatalf("service %d, %v: no answer, though an endpoint is not forced down: %+v", service, f, sel)
+				}
+			}
+		}
+	})
+}
+
+// TestForcedDownNeverAnswers, nor does an endpoint on another rung than the
+// answer's, nor more than maxAnswers of them, nor one twice.
+func TestForcedDownNeverAnswers(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := anyWorld(rt).view(rt)
+		client, lot := anyClient(rt), rapid.Uint64().Draw(rt, "lot")
+		for service := range v.Plan.Services {
+			s := &v.Plan.Services[service]
+			for _, f := range families {
+				sel := v.Select(int32(service), f, client, lot, nil)
+				if len(sel.Addrs) > v.Plan.Policies[s.Policy].MaxAnswers {
+					rt.Fatalf("%d answers", len(sel.Addrs))
+				}
+				for i, a := range sel.Addrs {
+					if slices.Contains(sel.Addrs[:i], a) {
+						rt.Fatalf("%v is answered twice", a)
+					}
+				}
+				if sel.Rung == AllDownFallback {
+					continue
+				}
+				for i := range s.Endpoints {
+					e := &s.Endpoints[i]
+					if !e.Has(f) || !slices.Contains(sel.Addrs, e.Addr[f]) && sel.CNAME != e.CNAME || e.CNAME == "" && s.Names {
+						continue
+					}
+					effect := v.Effect(int32(service), i, f)
+					ok := !effect.ForcedDown
+					switch sel.Rung {
+					case InService, HealthyAnywhere:
+						ok = effect.Serves()
+					case DrainedHealthy:
+						ok = ok && effect.Drained && effect.Healthy
+					}
+					if !ok || int32(e.Region) != sel.Region {
+						rt.Fatalf("service %d: %s, which is %v in region %d, answers: %+v", service, e.Name, effect, e.Region, sel)
+					}
+				}
+			}
+		}
+	})
+}
+
+// TestWithEqualsNew: a view that followed changes is the view made afresh.
+func TestWithEqualsNew(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := anyWorld(rt)
+		v := w.view(rt)
+		was := snapshotOf(v)
+		after := v
+		states := slices.Clone(w.states)
+		for range rapid.IntRange(1, 3).Draw(rt, "changes") {
+			changed := map[int32]TargetState{}
+			for range rapid.IntRange(0, 3).Draw(rt, "targets") {
+				if len(states) == 0 {
+					break
+				}
+				i := rapid.IntRange(0, len(states)-1).Draw(rt, "target")
+				changed[int32(i)] = anyState(rt)
+				states[i] = changed[int32(i)]
+			}
+			after = after.With(changed)
+		}
+		fresh := NewView(w.plan, v.tables, states)
+		if got, want := snapshotOf(after), snapshotOf(fresh); !slices.Equal(got, want) {
+			rt.Fatalf("after changes %v, made afresh %v", got, want)
+		}
+		if !slices.Equal(after.states, fresh.states) {
+			rt.Fatal("states differ")
+		}
+		if got := snapshotOf(v); !slices.Equal(got, was) {
+			rt.Fatalf("the view that changes were made from is now %v, was %v", got, was)
+		}
+	})
+}
+
+// snapshotOf is everything that a view can answer.
+func snapshotOf(v *View) []any {
+	var all []any
+	eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
+		all = append(all, actual(v, service, f, ranking))
+	})
+	for i := range v.services {
+		all = append(all, v.services[i].depends, v.services[i].configured)
+	}
+	return all
+}
+
+// TestDeterminism: equal arguments give equal selections, also from another
+// view of equal plan and states; the buffer does not matter.
+func TestDeterminism(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := anyWorld(rt)
+		v, again := w.view(rt), w.view(rt)
+		client, lot := anyClient(rt), rapid.Uint64().Draw(rt, "lot")
+		dirty := slices.Repeat([]netip.Addr{addr4(77)}, 9)
+		for service := range int32(len(v.Plan.Services)) {
+			for _, f := range families {
+				a, b := v.Select(service, f, client, lot, nil), again.Select(service, f, client, lot, dirty)
+				if !slices.Equal(a.Addrs, b.Addrs) || a.CNAME != b.CNAME || a.Scope != b.Scope || a.Rung != b.Rung || a.Region != b.Region || a.Preferred != b.Preferred || a.TTL != b.TTL {
+					rt.Fatalf("%+v and %+v", a, b)
+				}
+			}
+		}
+	})
+}
+
+// TestExplainAgrees: an explanation is of the selection that is answered.
+func TestExplainAgrees(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		v := anyWorld(rt).view(rt)
+		client, lot := anyClient(rt), rapid.Uint64().Draw(rt, "lot")
+		for service := range v.Plan.Services {
+			s := &v.Plan.Services[service]
+			for _, f := range families {
+				sel, x := v.Select(int32(service), f, client, lot, nil), v.Explain(int32(service), f, client)
+				if x.Selection.Rung != sel.Rung || x.Selection.Region != sel.Region || x.Selection.Scope != sel.Scope || x.Selection.TTL != sel.TTL || x.Selection.Preferred != sel.Preferred {
+					rt.Fatalf("answered %+v, explained %+v", sel, x.Selection)
+				}
+				for _, a := range sel.Addrs {
+					if !slices.Contains(x.Candidates, a) {
+						rt.Fatalf("%v is answered, candidates are %v", a, x.Candidates)
+					}
+				}
+				if sel.CNAME != "" && !slices.Contains(x.Names, sel.CNAME) {
+					rt.Fatalf("%v is answered, candidates are %v", sel.CNAME, x.Names)
+				}
+				seen, selected, answering := 0, 0, 0
+				for _, r := range x.Regions {
+					if r.Reason == "" {
+						rt.Fatal("a region without a reason")
+					}
+					if r.Selected {
+						selected++
+					}
+					for _, e := range r.Endpoints {
+						seen++
+						if e.Answers {
+							answering++
+							if a := s.Endpoints[e.Endpoint].Addr[f]; !s.Names && !slices.Contains(x.Candidates, a) {
+								rt.Fatalf("%v answers, candidates are %v", a, x.Candidates)
+							}
+						}
+					}
+				}
+				want := 0
+				for i := range s.Endpoints {
+					if s.Endpoints[i].Has(f) {
+						want++
+					}
+				}
+				if seen != want || selected > 1 || (selected == 1) != (sel.Region >= 0) || (answering > 0) != (sel.Region >= 0) {
+					rt.Fatalf("%d of %d endpoints explained, %d answer, %d regions selected: %+v", seen, want, answering, selected, sel)
+				}
+				if x.Summary == "" {
+					rt.Fatal("no summary")
+				}
+			}
+		}
+	})
+}
