@@ -79,12 +79,13 @@ type Server struct {
 	current atomic.Pointer[answer.Snapshot]
 }
 
-// New binds the sockets and loads the last good snapshot; Run serves.
+// New binds the sockets and loads the last good snapshot; Run serves. A server
+// that never runs is closed with Close.
 func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, metrics: newQueryMetrics(o.Registerer)}
+	s := &Server{opts: o, metrics: newQueryMetrics()}
 	var dir *snapshot.Dir
 	var err error
 	if o.SnapshotDir != "" {
@@ -110,8 +111,11 @@ func New(o Options) (*Server, error) {
 	if s.transport, err = transport.New(transport.Options{Addrs: o.DNS, Handler: s.handle, Logger: o.Log}); err != nil {
 		return nil, err
 	}
+	if o.Registerer != nil {
+		s.metrics.register(o.Registerer, s.transport)
+	}
 	if o.Listener != nil {
-		var opts []grpc.ServerOption
+		opts := []grpc.ServerOption{grpc.MaxConcurrentStreams(100)}
 		if o.Credentials != nil {
 			opts = append(opts, grpc.Creds(o.Credentials))
 		}
@@ -119,6 +123,17 @@ func New(o Options) (*Server, error) {
 		pb.RegisterInsightServiceServer(s.grpc, &insight{s: s})
 	}
 	return s, nil
+}
+
+// Close closes what a server that never runs holds.
+func (s *Server) Close() {
+	s.transport.Close()
+	if s.opts.Listener != nil {
+		_ = s.opts.Listener.Close()
+	}
+	for _, c := range s.opts.Controllers {
+		_ = c.Conn.Close()
+	}
 }
 
 // Addrs returns the addresses that are served.

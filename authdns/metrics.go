@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-dns/fairlead/authdns/answer"
+	"github.com/fairlead-dns/fairlead/authdns/transport"
 )
 
 // queryMetrics counts without a lock or an allocation per query: every
@@ -18,6 +19,8 @@ type queryMetrics struct {
 	dropped   prometheus.Counter
 	truncated prometheus.Counter
 	duration  [2]prometheus.Observer
+
+	collectors []prometheus.Collector
 }
 
 var countedTypes = []uint16{
@@ -25,7 +28,7 @@ var countedTypes = []uint16{
 	dns.TypeHTTPS, dns.TypeSVCB, dns.TypePTR, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCAA, dns.TypeANY,
 }
 
-func newQueryMetrics(r prometheus.Registerer) *queryMetrics {
+func newQueryMetrics() *queryMetrics {
 	requests := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fairlead_dns_requests_total", Help: "Queries by transport and type."}, []string{"proto", "type"})
 	responses := prometheus.NewCounterVec(prometheus.CounterOpts{Name: "fairlead_dns_responses_total", Help: "Responses by RCODE."}, []string{"rcode"})
 	duration := prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -48,10 +51,31 @@ func newQueryMetrics(r prometheus.Registerer) *queryMetrics {
 	for rcode, name := range dns.RcodeToString {
 		m.responses[rcode] = responses.WithLabelValues(name)
 	}
-	if r != nil {
-		r.MustRegister(requests, responses, duration, m.dropped, m.truncated)
-	}
+	m.collectors = []prometheus.Collector{requests, responses, duration, m.dropped, m.truncated}
 	return m
+}
+
+// register registers all series, with those of the sockets.
+func (m *queryMetrics) register(r prometheus.Registerer, t *transport.Server) {
+	r.MustRegister(m.collectors...)
+	r.MustRegister(prometheus.NewGaugeFunc(
+		prometheus.GaugeOpts{Name: "fairlead_dns_tcp_connections", Help: "TCP connections that are open."},
+		func() float64 { return float64(t.Stats().TCPOpen) },
+	))
+	for _, c := range []struct {
+		name, help string
+		value      func(transport.Stats) uint64
+	}{
+		{"fairlead_dns_tcp_accepted_total", "TCP connections accepted.", func(s transport.Stats) uint64 { return s.TCPAccepted }},
+		{"fairlead_dns_tcp_refused_total", "TCP connections closed at once: the client, or the server, had too many.", func(s transport.Stats) uint64 { return s.TCPRefused }},
+		{"fairlead_dns_tcp_evicted_total", "TCP connections closed to make room for others.", func(s transport.Stats) uint64 { return s.TCPEvicted }},
+		{"fairlead_dns_tcp_timeouts_total", "TCP connections closed because the peer was idle or slow.", func(s transport.Stats) uint64 { return s.TCPTimeouts }},
+		{"fairlead_dns_udp_errors_total", "UDP messages that could not be read or sent.", func(s transport.Stats) uint64 { return s.UDPErrors }},
+		{"fairlead_dns_panics_total", "Queries that made the server panic; each cost its own response.", func(s transport.Stats) uint64 { return s.Panics }},
+	} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help},
+			func() float64 { return float64(c.value(t.Stats())) }))
+	}
 }
 
 func (m *queryMetrics) count(t answer.Transport, info *answer.Info, answered bool, took time.Duration) {

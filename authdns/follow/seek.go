@@ -222,10 +222,10 @@ func (f *Follower) finish(r fetched, now time.Time) {
 	}
 	if r.err == nil {
 		g := r.plan.Generation
+		f.sources[r.source].refusal = ""
 		for i := range f.sources {
 			f.sources[i].sub.Acknowledge(g, f.sources[i].refusal)
 		}
-		f.accept(r.source)
 		f.opts.Log.Info("serving", "generation", g.String(), "services", len(r.plan.Services), "overrides", len(r.plan.Overrides))
 		f.disk.generation(r)
 		f.saveVerdicts(now)
@@ -260,7 +260,7 @@ func (f *Follower) refuse(i int, g regions.Generation, err error) {
 		return
 	}
 	src.refusal = msg
-	f.opts.Log.Error("generation refused; the last good one stays", "generation", g.String(), "err", err)
+	f.opts.Log.Error("generation not served; the last good one stays", "generation", g.String(), "err", err)
 	src.sub.Acknowledge(f.generation(), msg)
 }
 

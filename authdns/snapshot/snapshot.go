@@ -47,13 +47,28 @@ func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("snapshot directory (--snapshot-dir): %w", err)
 	}
-	return &Dir{path: path}, nil
+	d := &Dir{path: path}
+	d.sweep()
+	return d, nil
 }
 
-// Save writes a generation and removes all but the last three.
+// sweep removes what a crash has left of files that were being written.
+func (d *Dir) sweep() {
+	entries, _ := os.ReadDir(d.path)
+	for _, e := range entries {
+		if n := e.Name(); strings.HasPrefix(n, "."+prefix) || strings.HasPrefix(n, "."+healthFile) {
+			_ = os.Remove(filepath.Join(d.path, n))
+		}
+	}
+}
+
+func nameOf(g *pb.Generation) string {
+	return fmt.Sprintf("%s%020d-%020d%s", prefix, g.GetEpoch(), g.GetRevision(), suffix)
+}
+
+// Save writes a generation and removes all but it and the last three.
 func (d *Dir) Save(s *pb.Snapshot) error {
-	g := s.GetGeneration()
-	name := fmt.Sprintf("%s%020d-%020d%s", prefix, g.GetEpoch(), g.GetRevision(), suffix)
+	name := nameOf(s.GetGeneration())
 	if err := d.write(name, magicSnapshot, s); err != nil {
 		return err
 	}
@@ -63,7 +78,10 @@ func (d *Dir) Save(s *pb.Snapshot) error {
 	}
 	var errs []error
 	for _, old := range names[min(keep, len(names)):] {
-		errs = append(errs, os.Remove(filepath.Join(d.path, old)))
+		// Newer ones that were refused do not push out the one that is good.
+		if old != name {
+			errs = append(errs, os.Remove(filepath.Join(d.path, old)))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -80,6 +98,9 @@ func (d *Dir) Load(use func(*pb.Snapshot) error) (regions.Generation, []error) {
 	for _, name := range names {
 		var s pb.Snapshot
 		err := d.read(name, magicSnapshot, &s)
+		if want := nameOf(s.GetGeneration()); err == nil && name != want {
+			err = fmt.Errorf("renamed: it holds what belongs in %s", want)
+		}
 		if err == nil {
 			err = use(&s)
 		}

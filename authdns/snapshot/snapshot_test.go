@@ -39,6 +39,13 @@ func TestKeepsTheLastThreeAndLoadsTheNewest(t *testing.T) {
 	if err != nil || len(names) != 3 {
 		t.Fatalf("kept %v, %v; want 3 files", names, err)
 	}
+	// One that is older than three others is not lost as soon as it is saved.
+	if err := d.Save(sample(1)); err != nil {
+		t.Fatal(err)
+	}
+	if names, _ := d.names(); len(names) != 4 {
+		t.Fatalf("kept %v; want 4 files", names)
+	}
 	var got *pb.Snapshot
 	gen, refused := d.Load(func(s *pb.Snapshot) error { got = proto.CloneOf(s); return nil })
 	if want := (regions.Generation{Epoch: 2, Revision: 100}); gen != want || len(refused) != 0 {
@@ -122,5 +129,42 @@ func TestHealthTable(t *testing.T) {
 	}
 	if table, err := d.LoadHealth(); err == nil || len(table.GetTargets()) != 0 {
 		t.Fatalf("rubbish was loaded: %v", table)
+	}
+}
+
+func TestRenamedIsRefused(t *testing.T) {
+	d := open(t)
+	for _, rev := range []int64{1, 2} {
+		if err := d.Save(sample(rev)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	old, newer := nameOf(sample(1).GetGeneration()), nameOf(sample(3).GetGeneration())
+	if err := os.Rename(filepath.Join(d.path, old), filepath.Join(d.path, newer)); err != nil {
+		t.Fatal(err)
+	}
+	gen, refused := d.Load(func(*pb.Snapshot) error { return nil })
+	if gen.Revision != 2 || len(refused) != 1 {
+		t.Fatalf("loaded %v, refused %v; want 2.2 and one refusal", gen, refused)
+	}
+}
+
+// A crash leaves files that were being written; they do not pile up.
+func TestLeftoversAreRemoved(t *testing.T) {
+	d := open(t)
+	if err := d.Save(sample(1)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"." + nameOf(sample(2).GetGeneration()) + "123", "." + healthFile + "456", "operator.txt"} {
+		if err := os.WriteFile(filepath.Join(d.path, name), []byte("half"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Open(d.path); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(d.path)
+	if err != nil || len(entries) != 2 {
+		t.Fatalf("left: %v, %v; want the snapshot and the operator's file", entries, err)
 	}
 }

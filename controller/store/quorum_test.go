@@ -29,7 +29,7 @@ func TestQuorumLost(t *testing.T) {
 	w := watch(t, open(t, store.Options{Client: c, RequestTimeout: 400 * time.Millisecond, ReadInterval: 100 * time.Millisecond}))
 	w.waitRevision(rev)
 
-	check(t, cluster.Stop(0, 1))
+	must(t, cluster.Stop(0, 1))
 	var calls sync.WaitGroup
 	for name, call := range map[string]func() error{
 		"Head":    func() error { _, err := soon.Head(t.Context()); return err },
@@ -51,7 +51,7 @@ func TestQuorumLost(t *testing.T) {
 		t.Errorf("Get: %v", err)
 	}
 
-	check(t, cluster.Restart(t.Context(), 0))
+	must(t, cluster.Restart(t.Context(), 0))
 	eventually(t, "a swap", func() bool {
 		_, err := s.Swap(t.Context(), swap(rev, m, "b"))
 		var repeated *store.RepeatedError
@@ -132,9 +132,9 @@ func TestLeadersStop(t *testing.T) {
 	for range 3 {
 		leader := -1
 		eventually(t, "a leader", func() bool { leader = cluster.Leader(); return leader >= 0 })
-		check(t, cluster.Stop(leader))
+		must(t, cluster.Stop(leader))
 		more()
-		check(t, cluster.Restart(t.Context(), leader))
+		must(t, cluster.Restart(t.Context(), leader))
 		more()
 	}
 	stop()

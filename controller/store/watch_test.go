@@ -179,8 +179,8 @@ func TestWatchHeals(t *testing.T) {
 	w := watch(t, s)
 	w.waitRevision(rev)
 	for round := range 3 {
-		check(t, cluster.Stop(0))
-		check(t, cluster.Restart(t.Context(), 0))
+		must(t, cluster.Stop(0))
+		must(t, cluster.Restart(t.Context(), 0))
 		for i := range 3 {
 			rev = mustSwap(t, s, swap(rev, m, fmt.Sprint(round, "-", i)))
 		}
@@ -203,10 +203,10 @@ func TestWatchAvailability(t *testing.T) {
 	w := watch(t, open(t, store.Options{Client: c, ReadInterval: 20 * time.Millisecond, RequestTimeout: 100 * time.Millisecond}))
 	w.waitRevision(rev)
 	for range 2 {
-		check(t, cluster.Stop(0))
+		must(t, cluster.Stop(0))
 		w.waitErr(store.ErrUnavailable)
 		time.Sleep(300 * time.Millisecond) // several reads that fail
-		check(t, cluster.Restart(t.Context(), 0))
+		must(t, cluster.Restart(t.Context(), 0))
 		w.waitRevision(rev)
 	}
 	w.mu.Lock()

@@ -76,6 +76,7 @@ func (v *validator) references(r *pb.Resource) {
 	v.errs = append(v.errs, bad...)
 	if s := r.GetService(); s != nil {
 		v.availabilityZones(key, s.GetSpec())
+		v.policyRegions(key, s.GetSpec())
 		v.owner(key, s.GetSpec().GetZone())
 	}
 }
@@ -105,6 +106,25 @@ func (v *validator) availabilityZones(key Key, s *pb.ServiceSpec) {
 		v.errs = append(v.errs, FieldError{
 			Kind: key.Kind, Name: key.Name, Path: fmt.Sprintf("spec.endpoints[%d].availabilityZone", i),
 			Message: v.missing(fmt.Sprintf("region %q has no availability zone", e.GetRegion()), az, region.GetSpec().GetAvailabilityZones()),
+		})
+	}
+}
+
+// policyRegions reports endpoints in regions that the service's policy leaves
+// out: they would never answer while anything else can.
+func (v *validator) policyRegions(key Key, s *pb.ServiceSpec) {
+	policy := v.set.Get(Key{KindSteeringPolicy, s.GetPolicy()}).GetSteeringPolicy().GetSpec().GetRegions()
+	if len(policy) == 0 {
+		return
+	}
+	for i, e := range s.GetEndpoints() {
+		if slices.Contains(policy, e.GetRegion()) || v.set.region(e.GetRegion()) == nil {
+			continue
+		}
+		v.errs = append(v.errs, FieldError{
+			Kind: key.Kind, Name: key.Name, Path: fmt.Sprintf("spec.endpoints[%d].region", i),
+			Message: fmt.Sprintf("%q is not in spec.regions of steering policy %q, so the endpoint would not answer: want one of %s, or add it there",
+				e.GetRegion(), s.GetPolicy(), strings.Join(policy, ", ")),
 		})
 	}
 }

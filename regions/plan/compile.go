@@ -57,6 +57,7 @@ func Compile(set *config.Set) (*Base, error) {
 	if len(c.policies) > regions.MaxPolicies {
 		return nil, fmt.Errorf("%d steering policies, at most %d", len(c.policies), regions.MaxPolicies)
 	}
+	c.services = make([]regions.Service, 0, set.Count(config.KindService))
 	for _, r := range set.ByKind(config.KindService) {
 		if z := r.GetService().GetSpec().GetZone(); set.Get(config.Key{Kind: config.KindZone, Name: z}) == nil {
 			c.errorf("services %q spec.zone: no zone %q", r.GetService().GetMetadata().GetName(), z)

@@ -63,10 +63,12 @@ func (v *View) Explain(service int32, f regions.Family, client netip.Addr) Expla
 			order = append(order, s.Endpoints[i].Region)
 		}
 	}
-	w := words{view: v, service: s, sv: v.services[service], family: f, sel: &x.Selection}
+	w := words{view: v, service: s, sv: v.services.at(service), family: f, sel: &x.Selection}
 	for _, region := range order {
-		x.Regions = append(x.Regions, v.explainRegion(service, f, region, &w))
-		w.passed = w.passed || x.Regions[len(x.Regions)-1].Selected
+		rr := v.explainRegion(service, f, region, &w)
+		x.Regions = append(x.Regions, rr)
+		w.passed = w.passed || rr.Selected
+		w.bypassed = w.bypassed || w.sv.family[f].regions.has(region)
 	}
 	x.Summary = w.summary(x.Regions)
 	return x

@@ -252,7 +252,7 @@ func (n *naive) choose(f regions.Family, ranking []uint16) outcome {
 // actual is what the view chooses, in the same form.
 func actual(v *View, service int32, f regions.Family, ranking []uint16) outcome {
 	s := &v.Plan.Services[service]
-	sel := v.services[service].choose(s, f, ranking)
+	sel := v.services.at(service).choose(s, f, ranking)
 	return outcome{sel.Rung, int(sel.Region), candidatesOf(v, service, f, &sel)}
 }
 
@@ -276,4 +276,3 @@ func candidatesOf(v *View, service int32, f regions.Family, sel *Selection) stri
 	slices.Sort(parts)
 	return fmt.Sprint(parts)
 }
-

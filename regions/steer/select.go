@@ -47,7 +47,7 @@ type Selection struct {
 // always answers.
 func (v *View) Select(service int32, f regions.Family, client netip.Addr, lot uint64, buf []netip.Addr) Selection {
 	s := &v.Plan.Services[service]
-	sv := v.services[service]
+	sv := v.services.at(service)
 	table := v.tables[s.Policy]
 	r, scope := table.Rank(client)
 

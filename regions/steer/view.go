@@ -1,7 +1,6 @@
 package steer
 
 import (
-	"slices"
 	"time"
 
 	"github.com/fairlead-dns/fairlead/regions"
@@ -20,18 +19,17 @@ type TargetState struct {
 type View struct {
 	Plan      *regions.Plan
 	tables    []*geo.Table // by policy
-	states    []TargetState
-	services  []*serviceView
+	states    pages[TargetState]
+	services  pages[*serviceView]
 	within    []regionSet // by policy: its candidates
 	overrides *regions.OverrideIndex
 }
 
 // NewView evaluates every service. tables holds the policies' rankings by
-// policy index; states the verdicts by target index.
+// policy index; states, which it takes over, the verdicts by target index.
 func NewView(plan *regions.Plan, tables []*geo.Table, states []TargetState) *View {
 	v := &View{
-		Plan: plan, tables: tables, states: states,
-		services:  make([]*serviceView, len(plan.Services)),
+		Plan: plan, tables: tables, states: paged(states),
 		within:    make([]regionSet, len(plan.Policies)),
 		overrides: regions.IndexOverrides(plan.Overrides),
 	}
@@ -41,9 +39,11 @@ func NewView(plan *regions.Plan, tables []*geo.Table, states []TargetState) *Vie
 		}
 	}
 	e := evaluator{view: v}
-	for i := range v.services {
-		v.services[i] = e.evaluate(int32(i))
+	services := make([]*serviceView, len(plan.Services))
+	for i := range services {
+		services[i] = e.evaluate(int32(i))
 	}
+	v.services = paged(services)
 	return v
 }
 
@@ -51,18 +51,17 @@ func NewView(plan *regions.Plan, tables []*geo.Table, states []TargetState) *Vie
 // use them are evaluated again.
 func (v *View) With(changed map[int32]TargetState) *View {
 	n := *v
-	n.states, n.services = slices.Clone(v.states), slices.Clone(v.services)
-	touched := make(map[int32]struct{})
-	for t, s := range changed {
-		n.states[t] = s
-		for _, svc := range v.Plan.Targets[t].Services {
-			touched[svc] = struct{}{}
+	n.states = v.states.with(changed)
+	e := evaluator{view: &n}
+	services := make(map[int32]*serviceView)
+	for t := range changed {
+		for _, i := range v.Plan.Targets[t].Services {
+			if services[i] == nil {
+				services[i] = e.evaluate(i)
+			}
 		}
 	}
-	e := evaluator{view: &n}
-	for svc := range touched {
-		n.services[svc] = e.evaluate(svc)
-	}
+	n.services = v.services.with(services)
 	return &n
 }
 
@@ -78,7 +77,7 @@ func (v *View) State(target int32) TargetState {
 	if target < 0 {
 		return TargetState{}
 	}
-	return v.states[target]
+	return v.states.at(target)
 }
 
 // Effect returns the effective state of an endpoint in a family.

@@ -14,8 +14,9 @@ type words struct {
 	sv      *serviceView
 	family  regions.Family
 	sel     *Selection
-	// passed: the region that answers ranks before the one in hand.
-	passed bool
+	// passed: the region that answers ranks before the one in hand; bypassed:
+	// a region before that could answer for this family alone.
+	passed, bypassed bool
 }
 
 // counts is a region's endpoints of a family by their state, and anyFamily
@@ -69,47 +70,52 @@ func (w *words) noun() string {
 
 // reason says of a region why it does or does not answer.
 func (w *words) reason(region uint16, n *counts) string {
-	st := &w.sv.family[w.family]
-	percent := w.view.Plan.Policies[w.service.Policy].MinHealthyPercent
+	why := ""
 	switch {
 	case n.anyFamily == 0:
 		return "the service has no endpoint here"
 	case n.total == 0:
 		return "the service has no " + w.noun() + " here"
 	case w.sel.Region == int32(region):
-		return w.selected() + ": " + n.String()
-	case st.regions.has(region):
-		return w.standsBy() + ": " + n.String()
-	case !w.view.within[w.service.Policy].has(region):
-		return "not a region of the steering policy: " + n.String()
+		why = w.selected()
+	case w.sv.family[w.family].regions.has(region):
+		why = w.standsBy()
 	case n.forcedDown == n.total:
-		return "forced down: " + n.String()
+		return "forced down"
+	case n.drained == n.total:
+		return "drained"
+	case !w.view.within[w.service.Policy].has(region):
+		why = "not a region of the steering policy"
 	case n.healthy+n.unhealthy == 0:
-		return "drained: " + n.String()
+		why = "drained"
 	case n.healthy == 0:
-		return "out of service: " + n.String()
+		why = "out of service"
 	default:
-		return fmt.Sprintf("out of service, below the %d %% of healthy endpoints that the policy wants: %s", percent, n)
+		why = fmt.Sprintf("out of service, below the %d %% healthy that the policy wants", w.view.Plan.Policies[w.service.Policy].MinHealthyPercent)
 	}
+	return why + " (" + n.String() + ")"
 }
 
 // selected says why the region that answers was taken.
 func (w *words) selected() string {
 	first := "first of the ranking"
+	if w.bypassed {
+		return "chosen by IPv4 and IPv6 together"
+	}
 	if w.sel.Preferred != w.sel.Region {
 		first = "next of the ranking after " + w.name(w.sel.Preferred)
 	}
 	switch w.sel.Rung {
 	case InService:
-		return "in service, " + first
+		return first + " that is in service"
 	case HealthyAnywhere:
-		return "out of service, but so is every region, " + first + " with a healthy " + w.noun()
+		return first + " with a healthy " + w.noun() + ", as no region has its share"
 	case DrainedHealthy:
-		return "drained, but nothing undrained is healthy, " + first
+		return first + " that is healthy, though drained"
 	case AllDownKeepLast:
-		return "nothing is healthy, " + first + " of those that went down last"
+		return first + " of those that went down last"
 	default:
-		return "nothing is healthy, " + first
+		return first + ", as nothing is healthy"
 	}
 }
 
@@ -123,13 +129,13 @@ func (w *words) standsBy() string {
 	case w.passed:
 		return state + ", farther down the ranking"
 	case w.sel.Preferred >= 0:
-		return state + ", but IPv4 and IPv6 choose together: " + w.name(w.sel.Preferred)
+		return state + ", but IPv4 and IPv6 together chose " + w.name(w.sel.Preferred)
 	default:
 		return state
 	}
 }
 
-// summary says it in one sentence.
+// summary says it in a sentence or two.
 func (w *words) summary(list []RegionReason) string {
 	sel := w.sel
 	switch sel.Rung {
@@ -153,7 +159,7 @@ func (w *words) summary(list []RegionReason) string {
 		b.WriteString("No " + w.noun() + " is healthy: " + at + " answers as if all were (serve-all)")
 	}
 	if sel.Preferred != sel.Region {
-		fmt.Fprintf(&b, ", as %s, where the service is, %s", w.name(sel.Preferred), w.lacks(uint16(sel.Preferred)))
+		fmt.Fprintf(&b, " for %s, as %s, which IPv4 and IPv6 together chose, %s", w.family, w.name(sel.Preferred), w.lacks(uint16(sel.Preferred)))
 	}
 	var before []string
 	for _, r := range list {
@@ -161,13 +167,14 @@ func (w *words) summary(list []RegionReason) string {
 			break
 		}
 		if len(r.Endpoints) > 0 && int32(r.Region) != sel.Preferred {
-			before = append(before, w.name(int32(r.Region))+" ("+r.Reason+")")
+			before = append(before, w.name(int32(r.Region))+", "+r.Reason)
 		}
 	}
+	b.WriteString(".")
 	if len(before) > 0 {
-		b.WriteString("; ranked before it: " + strings.Join(before, "; "))
+		b.WriteString(" Before it in the ranking: " + strings.Join(before, "; ") + ".")
 	}
-	return b.String() + "."
+	return b.String()
 }
 
 // lacks says why a family does not answer from the preferred region.
@@ -182,7 +189,7 @@ func (w *words) lacks(region uint16) string {
 func (w *words) nothing() string {
 	switch {
 	case w.sel.Preferred >= 0:
-		return fmt.Sprintf("NODATA: %s answers this client, where the service has no %s.", w.name(w.sel.Preferred), w.noun())
+		return fmt.Sprintf("NODATA: the client is sent to %s, where the service has no %s.", w.name(w.sel.Preferred), w.noun())
 	case w.sv.configured[w.family].empty():
 		return "NODATA: the service has no " + w.noun() + "."
 	default:

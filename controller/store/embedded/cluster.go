@@ -97,13 +97,20 @@ func startCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 	return c, nil
 }
 
+// given holds the ports that clusters of this process have or had: a port whose
+// member is stopped looks free.
+var given sync.Map
+
 // freePort finds a port of 127.0.0.1 that nobody listens on, below those that
 // systems hand out, so that no outgoing connection takes it while its member
 // is stopped.
 func freePort() (netip.AddrPort, error) {
 	var err error
-	for range 50 {
+	for range 100 {
 		a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(15_000+rand.IntN(15_000)))
+		if _, taken := given.LoadOrStore(a, true); taken {
+			continue
+		}
 		var l net.Listener
 		if l, err = net.Listen("tcp", a.String()); err == nil {
 			return a, l.Close()

@@ -61,7 +61,7 @@ func dial(flag string, addrs []string) (*client, error) {
 			errs = append(errs, err)
 			continue
 		}
-		c.all = append(c.all, controller{addr, conn})
+		c.all = append(c.all, callee{addr, conn})
 	}
 	if err := errors.Join(errs...); err != nil {
 		c.close()
@@ -93,7 +93,8 @@ func (a *app) with(ctx context.Context, wait time.Duration, do func(context.Cont
 // changes nothing.
 func newRequestID() string { return "cli-" + rand.Text() }
 
-type controller struct {
+// callee is one of those that a call can go to.
+type callee struct {
 	addr string
 	conn *grpc.ClientConn
 }
@@ -103,7 +104,7 @@ type controller struct {
 // so one that had been made after all is not made twice.
 type controllers struct {
 	flag string // that named them
-	all  []controller
+	all  []callee
 	next int // index of the one that answered last
 }
 
@@ -187,7 +188,7 @@ func (c *controllers) unavailable(failed []attempt, write bool) error {
 	return &callError{st: status.New(codes.Unavailable, msg)}
 }
 
-var dialing = regexp.MustCompile(`(?s)^connection error: desc = "(?:transport: Error while dialing: )?(?:dial tcp [^ ]*: )?(?:connect: )?(.*?)"?$`)
+var dialing = regexp.MustCompile(`(?s)^connection error: desc = "(?:transport: Error while dialing: )?(?:dial tcp(?: [^ ]*)?: )?(?:connect: )?(.*?)"?$`)
 
 // dialReason takes what matters out of gRPC's words on a connection; answered
 // is true when they are not about one, so the controller's own.
@@ -196,8 +197,10 @@ func dialReason(message string) (why string, answered bool) {
 		switch why = m[1]; {
 		case strings.Contains(why, "deadline exceeded"), strings.Contains(why, "i/o timeout"):
 			return "no connection in time", false
+		case strings.Contains(why, "HTTP/1.1"):
+			return "it speaks HTTP, not gRPC", false
 		case strings.Contains(why, "server preface"):
-			return why + "; does it speak gRPC without TLS?", false
+			return "it does not speak gRPC without TLS", false
 		}
 		return why, false
 	}

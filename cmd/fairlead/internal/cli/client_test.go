@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
 func well() (*pb.GetStatusResponse, error) {
@@ -134,19 +135,34 @@ fairlead: 3 errors; nothing was changed
 	}
 }
 
-func TestTooLarge(t *testing.T) {
-	addr := serve(t, &fake{apply: func(*pb.ApplyRequest) (*pb.ApplyResponse, error) { return nil, errors.New("was sent") }})
-	var b strings.Builder
-	for i := range 8 {
-		fmt.Fprintf(&b, "---\napiVersion: fairlead/v1\nkind: Zone\nmetadata: {name: z%d.test}\nspec:\n  nameservers: [ns.example.test]\n  records: |\n", i)
-		b.WriteString(strings.Repeat("    "+strings.Repeat("x", 1000)+" TXT x\n", 7900))
+func TestDialReason(t *testing.T) {
+	for message, want := range map[string]string{
+		`connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:1: connect: connection refused"`:                               "connection refused",
+		`connection error: desc = "transport: Error while dialing: dial tcp 192.0.2.1:1: i/o timeout"`:                                               "no connection in time",
+		`connection error: desc = "error reading server preface: EOF"`:                                                                               "it does not speak gRPC without TLS",
+		`connection error: desc = "error reading server preface: http2: frame too large, note that the frame header looked like an HTTP/1.1 header"`: "it speaks HTTP, not gRPC",
+		`connection error: desc = "transport: Error while dialing: dial tcp: lookup nowhere.test: no such host"`:                                     "lookup nowhere.test: no such host",
+		"error reading from server: EOF": "error reading from server: EOF",
+	} {
+		if got, answered := dialReason(message); got != want || answered {
+			t.Errorf("%s\ngives %q, %v; want %q", message, got, answered, want)
+		}
 	}
-	path := t.TempDir()
-	half := b.Len() / 2
-	cut := half + strings.Index(b.String()[half:], "---\n")
-	writeFile(t, path+"/a.yaml", b.String()[:cut])
-	writeFile(t, path+"/b.yaml", b.String()[cut:])
-	run(t, "", "apply", "-f", path, "--controller", addr).want(t, exitFailed, "the 8 resources have 61 MiB together, more than the 60 MiB of one request; nothing was sent")
+	if why, answered := dialReason("nothing was written"); why != "nothing was written" || !answered {
+		t.Errorf("a controller's own words are %q, %v", why, answered)
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	records := strings.Repeat("x", 8<<20)
+	var docs []config.Document
+	for range 8 {
+		docs = append(docs, config.Document{Resource: &pb.Resource{Kind: &pb.Resource_Zone{Zone: &pb.Zone{Spec: &pb.ZoneSpec{Records: records}}}}})
+	}
+	_, err := send(t.Context(), nil, docs, &pb.ApplyRequest{})
+	if err == nil || !strings.HasPrefix(err.Error(), "the 8 resources have 65 MiB together, more than the 60 MiB of one request; nothing was sent: apply them in parts") {
+		t.Error(err)
+	}
 }
 
 // A list that changes while it is read is read again.

@@ -79,7 +79,7 @@ func describeService(ctx context.Context, p *printer, c *client, s *pb.Service) 
 			}
 		}
 	}
-	t := newTable("ENDPOINT", "REGION", "ADDRESS", ">WEIGHT", "STATE", "VOTES", "WHY")
+	states := map[string][]*pb.EndpointExplanation{}
 	var at *pb.Generation
 	for _, typ := range []string{"CNAME", "A", "AAAA"} {
 		if !types[typ] {
@@ -92,8 +92,14 @@ func describeService(ctx context.Context, p *printer, c *client, s *pb.Service) 
 		at = x.GetGeneration()
 		for _, r := range x.GetRegions() {
 			for _, e := range r.GetEndpoints() {
-				t.row(e.GetEndpoint(), r.GetRegion(), e.GetAddress(), fmt.Sprint(e.GetWeight()), stateCell(e.GetState()), tally(e.GetHealth()), e.GetDetail())
+				states[e.GetEndpoint()] = append(states[e.GetEndpoint()], e)
 			}
+		}
+	}
+	t := newTable("ENDPOINT", "REGION", "ADDRESS", ">WEIGHT", "STATE", "VOTES", "WHY")
+	for _, e := range s.GetSpec().GetEndpoints() {
+		for _, x := range states[e.GetName()] {
+			t.row(e.GetName(), e.GetRegion(), x.GetAddress(), fmt.Sprint(x.GetWeight()), stateCell(x.GetState()), tally(x.GetHealth()), x.GetDetail())
 		}
 	}
 	p.WriteByte('\n')

@@ -190,6 +190,8 @@ func ranking(x *pb.ExplainResponse) *table {
 			state = cell{"answers", green}
 		case r.GetInService():
 			state = cell{"in service", plain}
+		case strings.HasPrefix(r.GetReason(), "drained"):
+			state = cell{"drained", yellow}
 		}
 		km, biasedKm := "", ""
 		if r.DistanceKm != nil {
@@ -198,9 +200,23 @@ func ranking(x *pb.ExplainResponse) *table {
 		if r.BiasedKm != nil && biased {
 			biasedKm = fmt.Sprintf("%.0f", r.GetBiasedKm())
 		}
-		t.row(fmt.Sprint(i+1), r.GetRegion(), km, biasedKm, state, strings.TrimPrefix(r.GetReason(), state.text+": "))
+		t.row(fmt.Sprint(i+1), r.GetRegion(), km, biasedKm, state, without(r.GetReason(), state.text))
 	}
 	return t
+}
+
+// without cuts what the column before says already off a reason.
+func without(reason, state string) string {
+	rest, ok := strings.CutPrefix(reason, state)
+	switch {
+	case !ok:
+		return reason
+	case strings.HasPrefix(rest, " (") && strings.HasSuffix(rest, ")"):
+		return rest[2 : len(rest)-1]
+	case strings.HasPrefix(rest, ", "), strings.HasPrefix(rest, ": "):
+		return rest[2:]
+	}
+	return reason
 }
 
 // printEndpoints prints the endpoints of a region, each with its evidence.
@@ -228,7 +244,7 @@ func printEvidence(p *printer, e *pb.EndpointExplanation) {
 	}
 	line := "votes on " + h.GetTarget()
 	// Overrides hide the verdict underneath; it is told here then.
-	if verdict := verdictWord(h.GetVerdict()); !strings.HasPrefix(e.GetDetail(), verdict) && h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
+	if verdict := verdictWord(h.GetVerdict()); !strings.Contains(e.GetDetail(), verdict+" for ") && h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
 		line += fmt.Sprintf(": %s for %s", verdict, millis(h.GetHeldMillis()))
 	}
 	if h.GetQuorum() != h.GetVerdict() {

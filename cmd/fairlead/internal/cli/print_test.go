@@ -137,7 +137,7 @@ func sampleExplanation() *pb.ExplainResponse {
 		},
 		Regions: []*pb.RegionExplanation{
 			{
-				Region: "eu-west", DistanceKm: proto.Float64(756.4), BiasedKm: proto.Float64(680.8), Reason: "out of service: 0 of 2 endpoints serve",
+				Region: "eu-west", DistanceKm: proto.Float64(756.4), BiasedKm: proto.Float64(680.8), Reason: "out of service (2 unhealthy)",
 				Endpoints: []*pb.EndpointExplanation{
 					{
 						Endpoint: "eu-1", Address: "192.0.2.10", State: "unhealthy", DecidedBy: "verdict", Detail: "UNHEALTHY for 3m12s", Weight: 100,
@@ -157,7 +157,7 @@ func sampleExplanation() *pb.ExplainResponse {
 			},
 			{
 				Region: "us-east", DistanceKm: proto.Float64(6198), BiasedKm: proto.Float64(6198), InService: true, Selected: true,
-				Reason: "1 of 1 endpoints serve; first of the ranking on rung in-service",
+				Reason: "first of the ranking that is in service (1 healthy)",
 				Endpoints: []*pb.EndpointExplanation{{
 					Endpoint: "us-1", Address: "198.51.100.10", State: "healthy", DecidedBy: "verdict", Detail: "HEALTHY for 4d2h", Answers: true, Weight: 100,
 					Health: &pb.TargetHealth{Target: "web@198.51.100.10", Quorum: pb.HealthStatus_HEALTH_STATUS_UNKNOWN, Verdict: healthy, HeldMillis: 352_800_000, Votes: []*pb.Vote{
@@ -167,12 +167,12 @@ func sampleExplanation() *pb.ExplainResponse {
 				}},
 			},
 			{
-				Region: "ap-northeast", DistanceKm: proto.Float64(9302), BiasedKm: proto.Float64(9302), InService: true, Reason: "1 of 1 endpoints serve; farther down the ranking",
+				Region: "ap-northeast", DistanceKm: proto.Float64(9302), BiasedKm: proto.Float64(9302), InService: true, Reason: "farther down the ranking (1 healthy)",
 				Endpoints: []*pb.EndpointExplanation{{Endpoint: "ap-1", Address: "203.0.113.10", State: "healthy", DecidedBy: "no-check", Detail: "the service has no health check", Weight: 100}},
 			},
 		},
 		Rung: "in-service", Answers: []string{"198.51.100.10"}, Ttl: 30, Scope: 21,
-		Summary: "us-east answers; ranked before it: eu-west (out of service: 0 of 2 endpoints serve)", HealthAgeMillis: 230,
+		Summary: "us-east answers. Before it in the ranking: eu-west, out of service (2 unhealthy).", HealthAgeMillis: 230,
 	}
 }
 
@@ -191,6 +191,13 @@ func TestExplanation(t *testing.T) {
 	printed(t, "explain-nodata", &printer{}, func(p *printer) {
 		printExplanation(p, &pb.ExplainRequest{Name: "any.example.test", Type: "aaaa", Client: "10.0.0.0/24"}, x)
 	})
+	for reason, want := range map[string]string{
+		"drained (1 drained)": "1 drained", "drained, all of it": "all of it", "drained": "drained", "farther down": "farther down", "drainedness": "drainedness",
+	} {
+		if got := without(reason, "drained"); got != want {
+			t.Errorf("%q without the state is %q, want %q", reason, got, want)
+		}
+	}
 	x.Client = &pb.ClientLocation{Address: "192.0.2.7", Network: "192.0.2.0/24", Country: "DE", RankedBy: "country-rule", Rule: "dach"}
 	if got, want := rankedBy(x), "the client's country (rule dach); policy nearest"; got != want {
 		t.Errorf("ranked by %q, want %q", got, want)

@@ -39,7 +39,8 @@ func (a *app) drainCommand() *cobra.Command {
 		Long: `Take a region, or with --availability-zone or --service a part of it, out of the
 answers. Its endpoints answer again as the last resort, when nothing else is
 healthy. The drain stands until undrain, or until --expire-after has passed.
-Repeating a drain that stands changes nothing.`,
+A drain that stands already stays as it is, unless the new one lasts longer and
+so replaces it.`,
 		Example:           "  fairlead region drain us-east --reason \"fibre cut\" --expire-after 2h --wait 10s",
 		Args:              exactly("REGION"),
 		ValidArgsFunction: a.completeRegion,
@@ -134,7 +135,7 @@ func asAsked(o *pb.Override, req *pb.DrainRegionRequest) bool {
 func printDrained(p *printer, resp *pb.DrainRegionResponse, stood bool) {
 	o := resp.GetOverride()
 	if stood {
-		p.linef(yellow, "%s was drained before, and that drain stays as it is (undrain first to change it)", scopeWords(o))
+		p.linef(yellow, "%s was drained already; that drain stays, since it lasts as long (undrain first to change it); %s", scopeWords(o), inGeneration(resp.GetGeneration()))
 	} else {
 		p.linef(bold, "%s is drained; %s", scopeWords(o), inGeneration(resp.GetGeneration()))
 	}
@@ -247,7 +248,7 @@ func overrideTable(p *printer, overrides []*pb.Override) *table {
 			age, created = human(p.now.Sub(at.AsTime())), at.AsTime().UTC().Format(time.RFC3339)
 		}
 		if at := o.GetExpireTime(); at != nil {
-			expires, expiresAt = "in "+human(at.AsTime().Sub(p.now)), at.AsTime().UTC().Format(time.RFC3339)
+			expires, expiresAt = "in "+human(at.AsTime().Sub(p.now).Round(time.Second)), at.AsTime().UTC().Format(time.RFC3339)
 			if !at.AsTime().After(p.now) {
 				expires = "due"
 			}

@@ -68,7 +68,7 @@ func printStatus(p *printer, st *pb.GetStatusResponse) {
 		p.linef(alarm, "ETCD DOES NOT ANSWER: nothing can be changed, drains neither; answers and failover go on. The state below is the last one known.")
 	}
 	if !st.GetHealthReady() && !generation(st.GetGeneration()).IsZero() {
-		p.linef(alarm, "HEALTH IS NOT JUDGED here: this controller has not heard enough registered agents; the last verdicts stay.")
+		p.linef(alarm, "HEALTH IS NOT JUDGED here: this controller has not heard enough registered agents; the last verdicts stay, and endpoints never judged count as their services say.")
 	}
 	health := "health is judged"
 	if !st.GetHealthReady() {
@@ -155,14 +155,12 @@ func printServices(p *printer, st *pb.GetStatusResponse) {
 	if len(st.GetServices()) == 0 {
 		return
 	}
-	summary := count(len(st.GetServices()), "service")
-	if len(sick) == 0 {
-		summary += ", all endpoints healthy"
-	} else {
-		summary += fmt.Sprintf(", %d with unhealthy endpoints", len(sick))
+	summary := count(len(st.GetServices()), "service") + ", all endpoints healthy"
+	if len(sick) > 0 {
+		summary = fmt.Sprintf("%s, %d with unhealthy endpoints", count(len(st.GetServices()), "service"), len(sick))
 	}
 	if drained > 0 {
-		summary += fmt.Sprintf(", %d more with drained ones", drained)
+		summary += fmt.Sprintf("; %d with healthy but drained ones", drained)
 	}
 	p.WriteString("\n" + p.paint(bold, "SERVICES") + "  " + summary + "\n")
 	shown := sick
