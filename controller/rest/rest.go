@@ -20,6 +20,7 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
 )
@@ -115,7 +116,7 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	// A page of another origin cannot write in the name of who looks at it.
 	if err := s.origin.Check(r); err != nil {
-		s.refuse(rw, http.StatusForbidden, codePermissionDenied, "a page of another origin sent this: "+err.Error())
+		refuse(rw, http.StatusForbidden, codes.PermissionDenied, "a page of another origin sent this: "+err.Error())
 		return
 	}
 	if r.URL.Path == openAPIPath {
@@ -134,8 +135,9 @@ func (s *Server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	r = r.Clone(ctx)
 	choose(r)
 	if err := spellKind(r); err != nil {
-		s.refuse(rw, http.StatusBadRequest, codeInvalidArgument, err.Error())
+		refuse(rw, http.StatusBadRequest, codes.InvalidArgument, err.Error())
 		return
 	}
-	s.mux.ServeHTTP(newWriter(ctx, cancel, rw), r)
+	w, r := newWriter(rw, r, cancel)
+	s.mux.ServeHTTP(w, r)
 }

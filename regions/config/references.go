@@ -123,8 +123,7 @@ func (v *validator) policyRegions(key Key, s *pb.ServiceSpec) {
 		}
 		v.errs = append(v.errs, FieldError{
 			Kind: key.Kind, Name: key.Name, Path: fmt.Sprintf("spec.endpoints[%d].region", i),
-			Message: fmt.Sprintf("%q is not in spec.regions of steering policy %q, so the endpoint would not answer: want one of %s, or add it there",
-				e.GetRegion(), s.GetPolicy(), strings.Join(policy, ", ")),
+			Message: v.missing(fmt.Sprintf("steering policy %q does not use region", s.GetPolicy()), e.GetRegion(), policy),
 		})
 	}
 }

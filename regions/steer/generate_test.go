@@ -21,8 +21,8 @@ func anyPolicy(t *rapid.T, name string, n int) regions.Policy {
 	}
 	order := rapid.Permutation(all)
 	candidates := order.Draw(t, "candidates")
-	// Now and then a region is left out, which an endpoint may lie in.
-	candidates = candidates[:rapid.SampledFrom([]int{n, n, n, n, max(1, n-1)}).Draw(t, "stated")]
+	// Now and then regions are left out, which an endpoint may lie in.
+	candidates = candidates[:rapid.SampledFrom([]int{n, n, n, n, max(1, n-1), max(1, n-2)}).Draw(t, "stated")]
 	p := regions.Policy{
 		Name: name, ActivePassive: rapid.Bool().Draw(t, "active-passive"), Candidates: candidates,
 		MaxAnswers: rapid.IntRange(1, 4).Draw(t, "maxAnswers"), MinHealthyPercent: anyPercent.Draw(t, "percent"),

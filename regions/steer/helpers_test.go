@@ -44,11 +44,11 @@ type world struct {
 
 // worldOf makes a world of one service. An endpoint is a line
 //
-//	NAME V4 V6 [w=WEIGHT] [at=SINCE] [drain] [force-up] [force-down]
+//	NAME V4 V6 [w=WEIGHT] [at=SINCE] [at6=SINCE] [drain] [force-up] [force-down]
 //
 // where the name begins with its region, V4 and V6 are up, down, never (judged)
-// or - (there is no such address), and SINCE is a time after epoch. With
-// svc.Names the IPv4 column stands for the name.
+// or - (there is no such address), and SINCE is a time after epoch, for
+// IPv6 another one if need be. With svc.Names the IPv4 column stands for the name.
 func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...string) *world {
 	t.Helper()
 	w := &world{plan: &regions.Plan{}}
@@ -57,7 +57,7 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 		fields := strings.Fields(line)
 		region, _, _ := strings.Cut(fields[0], "-")
 		ep := regions.Endpoint{Name: fields[0], Region: uint16(slices.Index(regionNames, region)), Weight: 100, Target: [2]int32{-1, -1}}
-		since := epoch
+		since := [2]time.Time{epoch, epoch}
 		for _, option := range fields[3:] {
 			key, value, _ := strings.Cut(option, "=")
 			switch key {
@@ -72,7 +72,13 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 				if err != nil {
 					t.Fatal(err)
 				}
-				since = epoch.Add(d)
+				since[regions.V4], since[regions.V6] = epoch.Add(d), epoch.Add(d)
+			case "at6":
+				d, err := time.ParseDuration(value)
+				if err != nil {
+					t.Fatal(err)
+				}
+				since[regions.V6] = epoch.Add(d)
 			default:
 				action := slices.Index([]string{"force-up", "drain", "force-down"}, option)
 				if action < 0 {
@@ -98,7 +104,7 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 			}
 			ep.Target[f] = int32(len(targets))
 			targets = append(targets, regions.Target{ID: fmt.Sprintf("web@%d.%d", i, f), Check: "web", Services: []int32{0}})
-			st := TargetState{Since: since}
+			st := TargetState{Since: since[f]}
 			switch state {
 			case "up":
 				st.Verdict = regions.Healthy

@@ -217,6 +217,11 @@ func TestLadder(t *testing.T) {
 			[]string{"eu-1 down down at=10m", "us-1 down - at=1m"},
 			"all-down: keep-last eu: eu-1", "all-down: keep-last eu: eu-1",
 		},
+		{
+			"keep last: an endpoint fell when its last family did", regions.Policy{}, keepLast,
+			[]string{"eu-1 down down at=1m at6=20m", "us-1 down - at=10m"},
+			"all-down: keep-last us: us-1", "all-down: keep-last eu: eu-1",
+		},
 
 		{
 			"weight 0 waits", regions.Policy{}, together, []string{"eu-1 up - w=0", "eu-2 up - w=5"},

@@ -1,7 +1,9 @@
 package steer
 
 import (
+	"flag"
 	"net/netip"
+	"os"
 	"slices"
 	"testing"
 
@@ -9,6 +11,15 @@ import (
 
 	"github.com/fairlead-dns/fairlead/regions"
 )
+
+// TestMain lets the properties be tried more often than rapid does by itself:
+// the rare cases are the ones that count.
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", "1500"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 var families = []regions.Family{regions.V4, regions.V6}
 

@@ -74,14 +74,14 @@ func (ca *CA) template(r Request, now time.Time) (*x509.Certificate, error) {
 	end := now.Add(r.Life)
 	switch left := ca.Longest(now); {
 	case left <= 0:
-		wrong("the CA %q expired on %s: make a new one with pki init", ca.cert.Subject.CommonName, day(ca.cert.NotAfter))
+		wrong("the CA %q expired on %s: make a new one with pki init", ca.cert.Subject.CommonName, date(ca.cert.NotAfter))
 	case now.Before(ca.cert.NotBefore):
-		wrong("the CA %q is valid from %s only: is the clock right?", ca.cert.Subject.CommonName, day(ca.cert.NotBefore))
+		wrong("the CA %q is valid from %s only: is the clock right?", ca.cert.Subject.CommonName, date(ca.cert.NotBefore))
 	case r.Life <= 0:
 		wrong("a certificate for %v: want more than no time", r.Life)
 	case end.After(ca.cert.NotAfter):
 		wrong("the certificate would end on %s and the CA %q ends on %s: want %d days at most, or a new CA with pki init",
-			day(end), ca.cert.Subject.CommonName, day(ca.cert.NotAfter), int(left/(24*time.Hour)))
+			date(end), ca.cert.Subject.CommonName, date(ca.cert.NotAfter), int(left/(24*time.Hour)))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -169,4 +169,4 @@ func isHost(name string) bool {
 	return !digits
 }
 
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }
+func date(t time.Time) string { return t.UTC().Format(time.DateOnly) }
