@@ -1,14 +1,13 @@
 package feed
 
 import (
-	regionsconfig "github.com/fairlead-dns/fairlead/regions/config"
-
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
-// config is a configuration of one service.
-func config(service string) (*regionsconfig.Set, error) {
-	docs, err := regionsconfig.Parse("test.yaml", []byte(`
+// setOf is a configuration of one service.
+func setOf(service string) (*config.Set, error) {
+	docs, err := config.Parse("test.yaml", []byte(`
 apiVersion: fairlead/v1
 kind: Region
 metadata: {name: r}
@@ -36,5 +35,5 @@ spec: {zone: example.test, policy: nearest, endpoints: [{name: e, region: r, add
 	for _, d := range docs {
 		resources = append(resources, d.Resource)
 	}
-	return regionsconfig.NewSet(resources)
+	return config.NewSet(resources)
 }

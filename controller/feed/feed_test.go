@@ -132,7 +132,7 @@ func TestSeed(t *testing.T) {
 func (s *station) configure(service string) *planner.Current {
 	s.t.Helper()
 	out, err := s.catalog.Change(s.t.Context(), catalog.Request{Action: "apply"}, func(v *catalog.Version) (catalog.Edit, error) {
-		set, err := config(service)
+		set, err := setOf(service)
 		return catalog.Edit{Set: set}, err
 	})
 	if err != nil {

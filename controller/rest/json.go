@@ -2,15 +2,20 @@ package rest
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
 const (
@@ -64,8 +69,12 @@ func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 		if len(bytes.TrimSpace(body.data)) == 0 {
 			return io.EOF
 		}
-		if err := protojson.Unmarshal(body.data, msg); err != nil {
+		data, all := allFields(body.data, msg)
+		if err := protojson.Unmarshal(data, msg); err != nil {
 			return wrongBody(err)
+		}
+		if all {
+			msg.(*pb.UpdateResourceRequest).UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{"*"}}
 		}
 		for name, want := range body.path {
 			if got := textAt(msg.ProtoReflect(), strings.Split(name, ".")); got != "" && got != want {
@@ -74,6 +83,35 @@ func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 		}
 		return nil
 	})
+}
+
+// allFields tells whether an update asks for the mask *, which protojson takes
+// for no path, and if so returns the body with an empty mask in its place, at
+// equal length so that positions in errors stay right.
+func allFields(data []byte, msg proto.Message) ([]byte, bool) {
+	const all, none = `"*"`, `"" `
+	if _, ok := msg.(*pb.UpdateResourceRequest); !ok || !bytes.Contains(data, []byte(all)) {
+		return data, false
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return data, false
+	}
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return data, false
+		}
+		var value json.RawMessage
+		if d.Decode(&value) != nil {
+			return data, false
+		}
+		if (key == "updateMask" || key == "update_mask") && string(value) == all {
+			end := d.InputOffset()
+			return slices.Concat(data[:end-int64(len(all))], []byte(none), data[end:]), true
+		}
+	}
+	return data, false
 }
 
 // wrongBody words protojson's errors, which vary in their white space so that

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -26,7 +27,9 @@ type routes map[string]*route
 
 var variable = regexp.MustCompile(`\{[^}]*\}`)
 
-func routeKey(method, path string) string { return method + " " + variable.ReplaceAllString(path, "{}") }
+func routeKey(method, path string) string {
+	return method + " " + variable.ReplaceAllString(path, "{}")
+}
 
 // of is the route of a path pattern as grpc-gateway prints it.
 func (r routes) of(method, pattern string) *route { return r[routeKey(method, pattern)] }
@@ -88,8 +91,13 @@ func findRPC(operation string) (protoreflect.MethodDescriptor, error) {
 // checkQuery refuses query parameters that the route does not have:
 // grpc-gateway would ignore them, and `?kin=Zone` would list everything.
 func (r *route) checkQuery(given map[string][]string) error {
-	for name := range given {
+	for name, values := range given {
 		if slices.Contains(r.query, name) {
+			for _, v := range values {
+				if !utf8.ValidString(v) {
+					return fmt.Errorf("query parameter %s: %.80q is no UTF-8", name, v)
+				}
+			}
 			continue
 		}
 		want := "none"

@@ -164,6 +164,34 @@ func TestSwapDeliveredLate(t *testing.T) {
 	}
 }
 
+// A refusal is final, also if a copy of what was refused is under way still.
+func TestSwapRefusedButUnderWay(t *testing.T) {
+	t.Parallel()
+	server := startServer(t)
+	plain := dial(t, store.DialOptions{Endpoints: server.Endpoints()})
+	var held *etcdserverpb.TxnRequest
+	c := faulty(t, server.Endpoints(), func(_ context.Context, txn *etcdserverpb.TxnRequest, send func() error) error {
+		if writes(txn, headKey) && held == nil {
+			held = txn
+			if _, err := plain.Delete(t.Context(), objectKey(store.Sum([]byte("m")))); err != nil {
+				t.Error(err)
+			}
+			return errLost
+		}
+		return send()
+	})
+	s := open(t, store.Options{Client: c})
+	_, err := s.Swap(t.Context(), swap(0, manifest(t, s, "m"), "r"))
+	wantErr(t, err, store.ErrMissingObject)
+
+	m := manifest(t, s, "m") // now it is there
+	resp, err := etcdserverpb.NewKVClient(plain.ActiveConnection()).Txn(t.Context(), held)
+	if err != nil || resp.Succeeded {
+		t.Errorf("the copy under way: succeeded %v, %v", resp.GetSucceeded(), err)
+	}
+	mustSwap(t, s, swap(0, m, "r"))
+}
+
 // If etcd goes away together with the answer, nobody can know.
 func TestSwapUnknownOutcome(t *testing.T) {
 	t.Parallel()

@@ -68,9 +68,9 @@ func (w Swap) validate() error {
 // The error is ErrConflict if the head is not the expected one, a
 // *RepeatedError if the request was carried out before, ErrEpoch if the epoch
 // would go back, ErrHeadLost if somebody deleted the head, ErrMissingObject if
-// the manifest or the overrides are not there, ErrUnavailable if nothing was changed because etcd does not answer:
-// in all these cases this Swap changed nothing and will change nothing. Only
-// ErrUnknownOutcome leaves that open.
+// the manifest or the overrides are not there, ErrUnavailable if etcd does not
+// answer. In all these cases this Swap changed nothing and will change
+// nothing. Only ErrUnknownOutcome leaves that open.
 func (s *Store) Swap(ctx context.Context, w Swap) (int64, error) {
 	if err := w.validate(); err != nil {
 		return 0, err
@@ -117,9 +117,12 @@ func (c *change) make(ctx context.Context) (int64, error) {
 		if err != nil || rev != 0 {
 			return rev, err
 		}
-		rev, err = c.attempt(all, b)
-		if errors.Is(err, errUncertain) {
-			rev, err = c.settle(ctx, b, err)
+		rev, unanswered, err := c.attempt(all, b)
+		if unanswered != nil {
+			settled, serr := c.settle(ctx, b, unanswered)
+			if !errors.Is(serr, ErrUnavailable) {
+				rev, err = settled, serr
+			} // else nothing was changed, and err tells why
 		}
 		if err == nil || !errors.Is(err, ErrUnavailable) || !sleep(all, jitter(pause)) {
 			return rev, err
@@ -185,15 +188,14 @@ func (c *change) outcome(kv *mvccpb.KeyValue) (int64, error) {
 	return kv.ModRevision, nil
 }
 
-// errUncertain says that an attempt may have been made or may yet be.
-var errUncertain = errors.New("no answer")
-
 // attempt sends one transaction, again if it is not answered: the first copy
-// to arrive spoils the comparisons of the others.
-func (c *change) attempt(ctx context.Context, b basis) (int64, error) {
+// to arrive spoils the comparisons of the others. If unanswered is not nil, a
+// copy without an answer may have arrived or may yet, whatever else is
+// returned.
+func (c *change) attempt(ctx context.Context, b basis) (rev int64, unanswered, err error) {
 	head, event, err := c.values()
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	cmps := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(c.keys.head()), "=", c.Expect),
@@ -205,7 +207,6 @@ func (c *change) attempt(ctx context.Context, b basis) (int64, error) {
 		otherwise = append(otherwise, clientv3.OpGet(c.keys.object(d), clientv3.WithCountOnly()))
 	}
 	var resp *clientv3.TxnResponse
-	var unanswered error // of any copy
 	err = c.try(ctx, func(ctx context.Context) error {
 		lease, err := c.recordLease(ctx)
 		if err != nil {
@@ -222,23 +223,24 @@ func (c *change) attempt(ctx context.Context, b basis) (int64, error) {
 		return c.checkLease(lease, err)
 	})
 	switch {
-	case err != nil && unanswered != nil:
-		return 0, fmt.Errorf("%w: %w", errUncertain, unanswered)
 	case err != nil:
-		return 0, err
+		return 0, unanswered, err
 	case resp.Succeeded:
-		return resp.Header.Revision, nil
+		return resp.Header.Revision, nil, nil
 	}
 	if _, rev, err := c.judge(resp); err != nil || rev != 0 {
-		return rev, err
+		if rev != 0 || errors.Is(err, ErrConflict) && c.Expect != 0 {
+			unanswered = nil // no other copy finds what it expects any more
+		}
+		return rev, unanswered, err
 	}
 	for i, d := range c.objects {
 		if resp.Responses[2+i].GetResponseRange().GetCount() == 0 {
-			return 0, fmt.Errorf("%w: %s", ErrMissingObject, d)
+			return 0, unanswered, fmt.Errorf("%w: %s", ErrMissingObject, d)
 		}
 	}
 	// Another Swap under this request id fenced in between.
-	return 0, fmt.Errorf("%w: another attempt at the same request interfered", ErrUnavailable)
+	return 0, unanswered, fmt.Errorf("%w: another attempt at the same request interfered", ErrUnavailable)
 }
 
 // values returns the head and the event as they are to be stored.

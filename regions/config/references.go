@@ -111,7 +111,7 @@ func (v *validator) availabilityZones(key Key, s *pb.ServiceSpec) {
 }
 
 // policyRegions reports endpoints in regions that the service's policy leaves
-// out: they would never answer while anything else can.
+// out: they would not answer while anything else can.
 func (v *validator) policyRegions(key Key, s *pb.ServiceSpec) {
 	policy := v.set.Get(Key{KindSteeringPolicy, s.GetPolicy()}).GetSteeringPolicy().GetSpec().GetRegions()
 	if len(policy) == 0 {
@@ -123,7 +123,7 @@ func (v *validator) policyRegions(key Key, s *pb.ServiceSpec) {
 		}
 		v.errs = append(v.errs, FieldError{
 			Kind: key.Kind, Name: key.Name, Path: fmt.Sprintf("spec.endpoints[%d].region", i),
-			Message: v.missing(fmt.Sprintf("steering policy %q does not use region", s.GetPolicy()), e.GetRegion(), policy),
+			Message: fmt.Sprintf("steering policy %q does not use region %q: add it to the policy's spec.regions, or want another region or policy", s.GetPolicy(), e.GetRegion()),
 		})
 	}
 }

@@ -96,6 +96,19 @@ func TestCompile(t *testing.T) {
 	}
 }
 
+// TestSharedTarget: an address that a service has twice is probed once, and
+// its verdict touches the service once.
+func TestSharedTarget(t *testing.T) {
+	b := compile(t, change(t, load(t, sample), config.Key{Kind: config.KindService, Name: "www.example.test"}, func(r *pb.Resource) {
+		for _, e := range r.GetService().Spec.Endpoints {
+			e.Addresses = []string{"192.0.2.10"}
+		}
+	}))
+	if len(b.Targets) != 1 || len(b.Targets[0].Services) != 2 {
+		t.Errorf("%+v", b.Targets)
+	}
+}
+
 func TestWith(t *testing.T) {
 	b := compile(t, load(t, sample))
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -76,7 +76,7 @@ func (c clientCreds) Clone() credentials.TransportCredentials { return c }
 func (clientCreds) OverrideServerName(string) error { return errNames }
 
 var (
-	protocol = credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	protocol = credentials.ProtocolInfo{SecurityProtocol: "tls"}
 	errNames = errors.New("tlsfiles: the peer is checked by identity, not by name")
 )
 

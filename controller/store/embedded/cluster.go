@@ -105,7 +105,7 @@ var given sync.Map
 // systems hand out, so that no outgoing connection takes it while its member
 // is stopped.
 func freePort() (netip.AddrPort, error) {
-	var err error
+	err := errors.New("all were given away")
 	for range 100 {
 		a := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(15_000+rand.IntN(15_000)))
 		if _, taken := given.LoadOrStore(a, true); taken {

@@ -3,6 +3,7 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -14,21 +15,29 @@ import (
 // etcd reports what it cannot go on with as a fatal line, upon which zap exits
 // the process, a no-op logger too. Here it panics instead, so that Start can
 // return it.
-func newLogger(log *slog.Logger) *zap.Logger {
+//
+// While closing is set, errors are the noise of sockets being closed, and go to
+// debug level too.
+func newLogger(log *slog.Logger, closing *atomic.Bool) *zap.Logger {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return zap.New(slogCore{log: log}, zap.WithFatalHook(zapcore.WriteThenPanic))
+	return zap.New(slogCore{log: log, closing: closing}, zap.WithFatalHook(zapcore.WriteThenPanic))
 }
 
 // slogCore is a zapcore.Core over a slog.Logger.
 type slogCore struct {
-	log    *slog.Logger
-	fields []zapcore.Field
+	log     *slog.Logger
+	closing *atomic.Bool
+	fields  []zapcore.Field
 }
 
-func slogLevel(l zapcore.Level) slog.Level {
-	if l >= zapcore.ErrorLevel {
+// earlyMonitor is what etcd's version monitor logs as an error at every first
+// start, when it looks before the first write; it looks again every few seconds.
+const earlyMonitor = "failed to update storage version"
+
+func (c slogCore) level(l zapcore.Level, message string) slog.Level {
+	if l >= zapcore.ErrorLevel && !c.closing.Load() && message != earlyMonitor {
 		return slog.LevelError
 	}
 	return slog.LevelDebug
@@ -36,7 +45,7 @@ func slogLevel(l zapcore.Level) slog.Level {
 
 // Enabled tells whether l is worth writing.
 func (c slogCore) Enabled(l zapcore.Level) bool {
-	return l >= zapcore.WarnLevel && c.log.Enabled(context.Background(), slogLevel(l))
+	return l >= zapcore.WarnLevel && c.log.Enabled(context.Background(), c.level(l, ""))
 }
 
 // With returns a core that adds fields to every line.
@@ -62,7 +71,7 @@ func (c slogCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	for _, f := range fields {
 		f.AddTo(enc)
 	}
-	c.log.LogAttrs(context.Background(), slogLevel(e.Level), "embedded etcd",
+	c.log.LogAttrs(context.Background(), c.level(e.Level, e.Message), "embedded etcd",
 		slog.String("message", e.Message), slog.Any("fields", enc.Fields))
 	return nil
 }

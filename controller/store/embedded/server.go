@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"google.golang.org/grpc"
@@ -31,6 +32,7 @@ type Server struct {
 	tempDir  string // removed at Close; empty if the caller gave a directory
 	endpoint string
 	close    sync.Once
+	closing  atomic.Bool
 	closeErr error
 }
 
@@ -81,7 +83,7 @@ func start(ctx context.Context, o Options, m member) (_ *Server, err error) {
 	if s.lock, err = lockDir(s.dir); err != nil {
 		return nil, err
 	}
-	cfg, err := o.config(s.dir, m)
+	cfg, err := o.config(s.dir, m, &s.closing)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +125,7 @@ func startEtcd(cfg *embed.Config) (e *embed.Etcd, err error) {
 }
 
 // config writes o and m as etcd's configuration.
-func (o Options) config(dir string, m member) (*embed.Config, error) {
+func (o Options) config(dir string, m member, closing *atomic.Bool) (*embed.Config, error) {
 	clientURL, err := url.Parse(m.clientURL)
 	if err != nil {
 		return nil, err
@@ -150,7 +152,7 @@ func (o Options) config(dir string, m member) (*embed.Config, error) {
 	// the past, it keeps under keys of its own.
 	cfg.AutoCompactionMode = embed.CompactorModeRevision
 	cfg.AutoCompactionRetention = "1000"
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(o.Log))
+	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newLogger(o.Log, closing))
 	return cfg, nil
 }
 
@@ -168,6 +170,7 @@ func (s *Server) Err() <-chan error { return s.etcd.Err() }
 // and returns when all of it has stopped.
 func (s *Server) Close() error {
 	s.close.Do(func() {
+		s.closing.Store(true)
 		s.gate.shut()
 		if s.etcd != nil {
 			// Without this, Close would first hand leadership over, for which

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -69,7 +70,7 @@ endpoints count again at once.`,
 func (o *drainOptions) flags(c *cobra.Command, names string) {
 	f := c.Flags()
 	f.StringVar(&o.reason, "reason", "", "why; kept with the change")
-	f.StringVar(&o.author, "author", "", "who decides it; default: you, as the controller knows you")
+	f.StringVar(&o.author, "author", username(), "who decides it")
 	f.StringVar(&o.availabilityZone, "availability-zone", "", "only this part of the region")
 	f.StringVar(&o.service, "service", "", "only for this service")
 	waitFlag(c, &o.wait)
@@ -260,4 +261,14 @@ func overrideTable(p *printer, overrides []*pb.Override) *table {
 		t.row(row...)
 	}
 	return t
+}
+
+// username is the name that the system knows the caller by; empty when it
+// knows none.
+func username() string {
+	u, err := user.Current()
+	if err != nil {
+		return ""
+	}
+	return u.Username
 }

@@ -1,0 +1,17 @@
+package pki
+
+import (
+	"os"
+	"syscall"
+	"testing"
+)
+
+func owner(t *testing.T, path string) (uid, gid uint32) {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := info.Sys().(*syscall.Stat_t)
+	return st.Uid, st.Gid
+}
