@@ -3,7 +3,6 @@ package authdns
 import (
 	"time"
 
-	"github.com/miekg/dns"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-dns/fairlead/authdns/answer"
@@ -13,19 +12,31 @@ import (
 // queryMetrics counts without a lock or an allocation per query: every
 // counter is looked up once, here.
 type queryMetrics struct {
-	requests  [2]map[uint16]prometheus.Counter // by transport and type
-	other     [2]prometheus.Counter
-	responses map[int]prometheus.Counter // by rcode
-	dropped   prometheus.Counter
-	truncated prometheus.Counter
-	duration  [2]prometheus.Observer
+	requests   [2]map[uint16]prometheus.Counter // by transport and type
+	other      [2]prometheus.Counter
+	responses  map[int]prometheus.Counter // by rcode
+	otherRcode prometheus.Counter
+	dropped    prometheus.Counter
+	truncated  prometheus.Counter
+	duration   [2]prometheus.Observer
 
 	collectors []prometheus.Collector
 }
 
-var countedTypes = []uint16{
-	dns.TypeA, dns.TypeAAAA, dns.TypeCNAME, dns.TypeNS, dns.TypeSOA, dns.TypeMX, dns.TypeTXT, dns.TypeSRV,
-	dns.TypeHTTPS, dns.TypeSVCB, dns.TypePTR, dns.TypeDS, dns.TypeDNSKEY, dns.TypeCAA, dns.TypeANY,
+// countedTypes are the query types that have a series of their own (IANA, DNS
+// parameters). They and the RCODEs are written out: the DNS library stays out
+// of this package.
+var countedTypes = map[uint16]string{
+	1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 15: "MX", 16: "TXT", 28: "AAAA", 33: "SRV", 43: "DS", 48: "DNSKEY",
+	64: "SVCB", 65: "HTTPS", 255: "ANY", 257: "CAA",
+}
+
+var rcodes = []struct {
+	rcode int
+	name  string
+}{
+	{0, "NOERROR"}, {1, "FORMERR"}, {2, "SERVFAIL"}, {3, "NXDOMAIN"}, {4, "NOTIMP"}, {5, "REFUSED"}, {6, "YXDOMAIN"},
+	{9, "NOTAUTH"}, {16, "BADVERS"},
 }
 
 func newQueryMetrics() *queryMetrics {
@@ -42,15 +53,16 @@ func newQueryMetrics() *queryMetrics {
 	}
 	for t, proto := range []string{answer.UDP: "udp", answer.TCP: "tcp"} {
 		m.requests[t] = map[uint16]prometheus.Counter{}
-		for _, qtype := range countedTypes {
-			m.requests[t][qtype] = requests.WithLabelValues(proto, dns.TypeToString[qtype])
+		for qtype, name := range countedTypes {
+			m.requests[t][qtype] = requests.WithLabelValues(proto, name)
 		}
 		m.other[t] = requests.WithLabelValues(proto, "other")
 		m.duration[t] = duration.WithLabelValues(proto)
 	}
-	for rcode, name := range dns.RcodeToString {
-		m.responses[rcode] = responses.WithLabelValues(name)
+	for _, r := range rcodes {
+		m.responses[r.rcode] = responses.WithLabelValues(r.name)
 	}
+	m.otherRcode = responses.WithLabelValues("other")
 	m.collectors = []prometheus.Collector{requests, responses, duration, m.dropped, m.truncated}
 	return m
 }
@@ -91,6 +103,8 @@ func (m *queryMetrics) count(t answer.Transport, info *answer.Info, answered boo
 	}
 	if c, ok := m.responses[info.Rcode]; ok {
 		c.Inc()
+	} else {
+		m.otherRcode.Inc()
 	}
 	if info.Truncated {
 		m.truncated.Inc()

@@ -250,7 +250,7 @@ func TestNameserverAheadOfTheStore(t *testing.T) {
 	})
 	_, err = c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r"})
 	wantCode(t, err, codes.FailedPrecondition, "nothing was written", "ns-2")
-	// Restored with a higher epoch, the store is ahead of it again.
+	// Mended at the nameserver (its snapshot directory emptied), all goes on.
 	n.acknowledge(applied.GetGeneration(), "")
 	eventually(t, "a drain", func() bool {
 		_, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r"})

@@ -124,9 +124,10 @@ func TestLastVerdictsAreSaved(t *testing.T) {
 		c := cs[0]
 		c.offers(makeGeneration(t, 1, 5, 1))
 		c.set(func(s *script) { s.ready = true })
-		c.says("1=U")
 		pass(10 * time.Second)
-		c.says("1=H")
+		c.says("1=U") // saved at once
+		pass(10 * time.Millisecond)
+		c.says("1=H") // waits, so that a flapping target does not wear the disk
 		pass(10 * time.Millisecond)
 		c.stop()
 		s.again(c)

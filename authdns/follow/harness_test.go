@@ -3,7 +3,6 @@ package follow
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -172,13 +171,20 @@ func (c *controller) says(words string) {
 func (c *controller) offers(g generationOf) { c.set(func(s *script) { s.generation = g }) }
 
 func (c *controller) start() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.listener = bufconn.Listen(1 << 20)
 	c.server = grpc.NewServer()
 	pb.RegisterFeedServiceServer(c.server, c)
 	go c.server.Serve(c.listener)
-	c.mu.Lock()
 	c.restarts++
+}
+
+func (c *controller) dial(ctx context.Context) (net.Conn, error) {
+	c.mu.Lock()
+	l := c.listener
 	c.mu.Unlock()
+	return l.DialContext(ctx)
 }
 
 func (c *controller) stop() { c.server.Stop() }
@@ -374,12 +380,7 @@ func begin(t *testing.T, dir string, cs ...*controller) *scene {
 		conn, err := grpc.NewClient("passthrough:"+c.name,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
 			grpc.WithConnectParams(grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second}}),
-			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-				if c.listener == nil {
-					return nil, errors.New("not started")
-				}
-				return c.listener.DialContext(ctx)
-			}))
+			grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.dial(ctx) }))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -121,8 +121,7 @@ func (f *Follower) seekPlan(ctx context.Context, sums []feed.Summary, now time.T
 		if src.failures > 0 && now.Before(src.retryAt) {
 			continue
 		}
-		newer := g.Compare(newest)
-		if newer > 0 || newer == 0 && best >= 0 && src.failures < f.sources[best].failures {
+		if g.Compare(newest) > 0 {
 			best, newest = i, g
 		}
 	}

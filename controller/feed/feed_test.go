@@ -81,7 +81,7 @@ func TestResync(t *testing.T) {
 // on, not all states between.
 func TestSlowSubscriber(t *testing.T) {
 	s := start(t, false)
-	const n = 5000
+	const n = 3000
 	s.judges(1, n)
 	a := s.agent()
 	a.says(true, up, 0, n)
@@ -89,7 +89,7 @@ func TestSlowSubscriber(t *testing.T) {
 	slow := s.subscribe(&pb.NameserverHello{Nameserver: "slow"})
 	quick := s.subscribe(&pb.NameserverHello{Nameserver: "quick"})
 	quick.until(func() bool { return quick.beat != nil })
-	const rounds = 20
+	const rounds = 12
 	for i := range rounds {
 		status, want := down, regions.Unhealthy
 		if i%2 == 1 {

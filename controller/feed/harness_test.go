@@ -60,7 +60,7 @@ func start(t testing.TB, withEtcd bool) *station {
 		}
 	}
 	var err error
-	if s.judge, err = verdicts.New(verdicts.Options{Name: "c1", SeedWait: 10 * time.Millisecond}); err != nil {
+	if s.judge, err = verdicts.New(verdicts.Options{Name: "c1", SeedWait: 10 * time.Millisecond, FreshFor: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	s.catalog = catalog.New(st, log)

@@ -181,7 +181,7 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 			return
 		case s := <-seen:
 			if s.err != nil { // Watch tells when that has passed
-				p.judge(s.err)
+				p.note(s.err)
 				continue
 			}
 			pause = retryMin
@@ -194,7 +194,7 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 		if ctx.Err() != nil {
 			return
 		}
-		if p.judge(err) {
+		if p.note(err) {
 			retry.Stop()
 			pause = retryMin
 			continue
@@ -204,8 +204,8 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 	}
 }
 
-// judge notes what came of looking at the head; it returns whether all is well.
-func (p *Planner) judge(err error) bool {
+// note notes what came of looking at the head; it returns whether all is well.
+func (p *Planner) note(err error) bool {
 	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) {
 		if p.available.Swap(false) {
 			p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)

@@ -39,7 +39,7 @@ func (w *writer) WriteHeader(code int) {
 		return
 	}
 	w.begun = true
-	_ = time.Now
+	_ = w.deadline(time.Now().Add(writeTimeout)) // not every server has deadlines
 	if w.failed != nil {
 		// A stream that failed before its first message: the translator would
 		// wrap the error as if it were a message.
@@ -58,7 +58,7 @@ func (w *writer) Write(b []byte) (int, error) {
 	if w.silent {
 		return len(b), nil
 	}
-	_ = time.Now
+	_ = w.deadline(time.Now().Add(writeTimeout))
 	if _, err := w.ResponseWriter.Write(b); err != nil {
 		w.gone()
 	}

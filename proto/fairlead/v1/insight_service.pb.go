@@ -1094,8 +1094,11 @@ type GetStatusResponse struct {
 	Agents         []*AgentStatus      `protobuf:"bytes,9,rep,name=agents,proto3" json:"agents,omitempty"`
 	Nameservers    []*NameserverStatus `protobuf:"bytes,10,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
 	Overrides      []*Override         `protobuf:"bytes,11,rep,name=overrides,proto3" json:"overrides,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// What this controller holds back or cannot do, each with what mends it:
+	// a head that is not published, a nameserver that is ahead of the store.
+	Alarms        []string `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
@@ -1201,6 +1204,13 @@ func (x *GetStatusResponse) GetNameservers() []*NameserverStatus {
 func (x *GetStatusResponse) GetOverrides() []*Override {
 	if x != nil {
 		return x.Overrides
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetAlarms() []string {
+	if x != nil {
+		return x.Alarms
 	}
 	return nil
 }
@@ -1645,7 +1655,7 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\aanswers\x18\x06 \x01(\bR\aanswers\x12\x16\n" +
 	"\x06weight\x18\a \x01(\rR\x06weight\x121\n" +
 	"\x06health\x18\b \x01(\v2\x19.fairlead.v1.TargetHealthR\x06health\"\x12\n" +
-	"\x10GetStatusRequest\"\x8c\x04\n" +
+	"\x10GetStatusRequest\"\xa4\x04\n" +
 	"\x11GetStatusResponse\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
@@ -1662,7 +1672,8 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\x06agents\x18\t \x03(\v2\x18.fairlead.v1.AgentStatusR\x06agents\x12?\n" +
 	"\vnameservers\x18\n" +
 	" \x03(\v2\x1d.fairlead.v1.NameserverStatusR\vnameservers\x123\n" +
-	"\toverrides\x18\v \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\"x\n" +
+	"\toverrides\x18\v \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x12\x16\n" +
+	"\x06alarms\x18\f \x03(\tR\x06alarms\"x\n" +
 	"\fRegionStatus\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x01(\rR\tendpoints\x12\x18\n" +

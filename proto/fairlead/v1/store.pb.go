@@ -395,7 +395,10 @@ type AuditEvent struct {
 	// The revision of the head before; the event's own revision is the new one.
 	PreviousRevision int64 `protobuf:"varint,8,opt,name=previous_revision,json=previousRevision,proto3" json:"previous_revision,omitempty"`
 	// Set when listed.
-	Generation    *Generation `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation *Generation `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The head that the change made, by which its configuration is found again
+	// while that is kept. Not listed.
+	Head          *Head `protobuf:"bytes,10,opt,name=head,proto3" json:"head,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +496,13 @@ func (x *AuditEvent) GetGeneration() *Generation {
 	return nil
 }
 
+func (x *AuditEvent) GetHead() *Head {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
 var File_fairlead_v1_store_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_store_proto_rawDesc = "" +
@@ -519,7 +529,7 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"\x05Chunk\x123\n" +
 	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\"B\n" +
 	"\vOverrideSet\x123\n" +
-	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\"\xb7\x02\n" +
+	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\"\xde\x02\n" +
 	"\n" +
 	"AuditEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -533,7 +543,9 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"\x11previous_revision\x18\b \x01(\x03R\x10previousRevision\x127\n" +
 	"\n" +
 	"generation\x18\t \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generationB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"generation\x12%\n" +
+	"\x04head\x18\n" +
+	" \x01(\v2\x11.fairlead.v1.HeadR\x04headB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_store_proto_rawDescOnce sync.Once
@@ -567,11 +579,12 @@ var file_fairlead_v1_store_proto_depIdxs = []int32{
 	9, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
 	7, // 4: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
 	0, // 5: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	1, // 6: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
+	7, // [7:7] is the sub-list for method output_type
+	7, // [7:7] is the sub-list for method input_type
+	7, // [7:7] is the sub-list for extension type_name
+	7, // [7:7] is the sub-list for extension extendee
+	0, // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_store_proto_init() }

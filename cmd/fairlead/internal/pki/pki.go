@@ -26,7 +26,9 @@ const (
 // Command is `fairlead pki` with its commands.
 func Command() *cobra.Command { return command(time.Now) }
 
-func command(now func() time.Time) *cobra.Command {
+func command(clock func() time.Time) *cobra.Command {
+	// Certificates know no fractions: 90 days from now are 90 days.
+	now := func() time.Time { return clock().Truncate(time.Second) }
 	c := &cobra.Command{
 		Use: "pki", Short: "Make and renew the certificates of mutual TLS",
 		Long: `All parts of Fairlead know each other by certificates: what holds one is, does

@@ -25,7 +25,7 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	s := &shop{t.TempDir(), time.Now().UTC().Truncate(time.Second)}
+	s := &shop{t.TempDir(), time.Now()}
 	s.run(t, "init", "--dir", s.at("pki"))
 	return s
 }
@@ -318,12 +318,13 @@ func TestShow(t *testing.T) {
 	s := newShop(t)
 	s.run(t, "issue", "operator", "al", "--dir", "@/pki", "--zone", "a.test", "--region", "eu", "--days", "30")
 	s.run(t, "issue", "controller", "c1", "--dir", "@/pki", "--host", "c1.test,192.0.2.1")
+	s.run(t, "issue", "viewer", "v", "--dir", "@/pki")
 	for _, c := range []struct {
 		after     int
 		out, warn []string
 	}{
 		{0, []string{
-			"identity  CA of trust domain fairlead", "identity  operator al for zone a.test; region eu", "for       zone a.test; region eu",
+			"identity  CA of trust domain fairlead", "identity  operator al for zone a.test; region eu", "for       everything",
 			"uri       spiffe://fairlead/operator/al/zone/a.test/region/eu", "hosts     c1.test, 192.0.2.1", "expires   in 30 days", "issuer    CN=Fairlead CA fairlead",
 		}, nil},
 		{22, []string{"expires   in 8 days"}, []string{"@/pki/operator-al.crt: operator al for zone a.test; region eu expires in 8 days", "run fairlead pki renew @/pki/operator-al.crt"}},
@@ -332,7 +333,7 @@ func TestShow(t *testing.T) {
 		{3640, nil, []string{"CA of trust domain fairlead expires in 10 days", "make a new CA"}},
 	} {
 		s := &shop{s.dir, s.now.AddDate(0, 0, c.after)}
-		out, warnings := s.run(t, "show", "@/pki/ca.crt", "@/pki/operator-al.crt", "@/pki/controller-c1.crt")
+		out, warnings := s.run(t, "show", "@/pki/ca.crt", "@/pki/operator-al.crt", "@/pki/controller-c1.crt", "@/pki/viewer-v.crt")
 		for _, say := range c.out {
 			if !strings.Contains(out, say) {
 				t.Errorf("after %d days: no %q in\n%s", c.after, say, out)

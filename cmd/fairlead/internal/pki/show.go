@@ -90,8 +90,8 @@ func holder(c *cobra.Command, w io.Writer, path string, cert *x509.Certificate) 
 		return printable(cert.Subject.String())
 	}
 	row(w, "identity", id.String())
-	if id.Role.Person() {
-		row(w, "for", id.Scope.String())
+	if id.Role.Person() && id.Scope.All() { // else the identity says it
+		row(w, "for", "everything")
 	}
 	row(w, "uri", id.URI())
 	return id.String()
