@@ -9,8 +9,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/fairlead-dns/fairlead/authdns/snapshot"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"

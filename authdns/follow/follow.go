@@ -1,7 +1,7 @@
 // Package follow decides what a nameserver answers from: it follows one
 // controller's verdicts and the newest generation of all, and publishes an
 // immutable snapshot through a pointer. It may import authdns/feed,
-// authdns/snapshot and the pure packages. One goroutine owns all state; plans
+// proto/snapshot and the pure packages. One goroutine owns all state; plans
 // are fetched and compiled beside it, so that verdicts never wait for them.
 package follow
 
@@ -15,8 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead-dns/fairlead/authdns/feed"
-	"github.com/fairlead-dns/fairlead/authdns/snapshot"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/health"
@@ -196,8 +196,8 @@ func (f *Follower) Load() {
 	for _, err := range refused {
 		f.opts.Log.Error("snapshot on disk refused", "err", err)
 	}
-	if !gen.IsZero() {
-		f.opts.Log.Info("serving from disk", "generation", gen.String(), "verdicts", len(f.verdicts))
+	if gen != nil {
+		f.opts.Log.Info("serving from disk", "generation", f.generation().String(), "verdicts", len(f.verdicts))
 	}
 }
 

@@ -26,8 +26,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fairlead-dns/fairlead/authdns/feed"
-	"github.com/fairlead-dns/fairlead/authdns/snapshot"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/geo"

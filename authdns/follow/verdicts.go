@@ -80,7 +80,12 @@ func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 	for id, v := range changes.Table {
 		old, had := f.verdicts[id]
 		if v.Last == regions.Unknown && had && old.Last != regions.Unknown {
-			v.Last, v.Since = old.Last, old.Since
+			v.Last = old.Last
+		}
+		// Since when is of the verdict as it is served: another controller's
+		// word for it, a little apart, changes nothing.
+		if had && old.Last == v.Last {
+			v.Since = old.Since
 		}
 		f.verdicts[id] = v
 		if had && old.Last == v.Last {

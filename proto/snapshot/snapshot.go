@@ -1,6 +1,6 @@
-// Package snapshot keeps a nameserver's last good generations and its verdict
-// table on disk, so that it can start when nothing else is alive. It may
-// import the proto and regions. A file is written whole or not at all, and one
+// Package snapshot keeps the last good generations on disk, and a verdict
+// table, so that a nameserver or a controller can start when nothing else is
+// alive. It imports the proto only; both sides use it. A file is written whole or not at all, and one
 // that is torn or altered is never loaded.
 package snapshot
 
@@ -19,7 +19,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
-	"github.com/fairlead-dns/fairlead/regions"
 )
 
 const (
@@ -39,13 +38,13 @@ var (
 
 const overhead = 20 + 8 + sha256.Size
 
-// Dir is a directory of snapshots that belongs to one nameserver.
+// Dir is a directory of snapshots that belongs to one process.
 type Dir struct{ path string }
 
 // Open makes the directory if it is not there.
 func Open(path string) (*Dir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, fmt.Errorf("snapshot directory (--snapshot-dir): %w", err)
+		return nil, fmt.Errorf("snapshot directory: %w", err)
 	}
 	d := &Dir{path: path}
 	d.sweep()
@@ -89,10 +88,10 @@ func (d *Dir) Save(s *pb.Snapshot) error {
 // Load offers the snapshots, newest first, to use until it takes one. It
 // returns why each newer one was refused; no snapshot taken is no error, but
 // the zero generation.
-func (d *Dir) Load(use func(*pb.Snapshot) error) (regions.Generation, []error) {
+func (d *Dir) Load(use func(*pb.Snapshot) error) (*pb.Generation, []error) {
 	names, err := d.names()
 	if err != nil {
-		return regions.Generation{}, []error{err}
+		return nil, []error{err}
 	}
 	var refused []error
 	for _, name := range names {
@@ -105,11 +104,11 @@ func (d *Dir) Load(use func(*pb.Snapshot) error) (regions.Generation, []error) {
 			err = use(&s)
 		}
 		if err == nil {
-			return regions.Generation{Epoch: s.GetGeneration().GetEpoch(), Revision: s.GetGeneration().GetRevision()}, refused
+			return s.GetGeneration(), refused
 		}
 		refused = append(refused, fmt.Errorf("%s: %w", filepath.Join(d.path, name), err))
 	}
-	return regions.Generation{}, refused
+	return nil, refused
 }
 
 // SaveHealth writes the verdict table.
