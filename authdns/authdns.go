@@ -24,10 +24,11 @@ import (
 	"github.com/fairlead-dns/fairlead/authdns/answer"
 	"github.com/fairlead-dns/fairlead/authdns/feed"
 	"github.com/fairlead-dns/fairlead/authdns/follow"
-	"github.com/fairlead-dns/fairlead/authdns/snapshot"
 	"github.com/fairlead-dns/fairlead/authdns/transport"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions/geo"
+	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
 // Controller is a controller to subscribe to. Run closes the connection.
@@ -48,8 +49,10 @@ type Options struct {
 	// Listener serves gRPC (explain); nil: none. Run closes it.
 	Listener    net.Listener
 	Credentials credentials.TransportCredentials // nil: plain text, for loopback only
-	Log         *slog.Logger
-	Registerer  prometheus.Registerer
+	// Identify says who calls over gRPC; nil: everybody may.
+	Identify   func(context.Context) (identity.Identity, error)
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 func (o *Options) validate() error {
@@ -90,7 +93,7 @@ func New(o Options) (*Server, error) {
 	var err error
 	if o.SnapshotDir != "" {
 		if dir, err = snapshot.Open(o.SnapshotDir); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("--snapshot-dir: %w", err)
 		}
 	}
 	if s.responder, err = answer.New(answer.Options{NSID: o.Name}); err != nil {
@@ -115,7 +118,10 @@ func New(o Options) (*Server, error) {
 		s.metrics.register(o.Registerer, s.transport)
 	}
 	if o.Listener != nil {
-		opts := []grpc.ServerOption{grpc.MaxConcurrentStreams(100)}
+		opts := []grpc.ServerOption{grpc.MaxConcurrentStreams(100), grpc.MaxRecvMsgSize(64 << 10)}
+		if o.Identify != nil {
+			opts = append(opts, grpc.ChainUnaryInterceptor(people(o.Identify)))
+		}
 		if o.Credentials != nil {
 			opts = append(opts, grpc.Creds(o.Credentials))
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -108,7 +109,8 @@ func closed(t *testing.T, c net.Conn) {
 	t.Helper()
 	var b [1]byte
 	_, err := bufio.NewReader(c).Read(b[:])
-	if nerr, ok := err.(net.Error); err == nil || (ok && nerr.Timeout()) {
+	var nerr net.Error
+	if err == nil || (errors.As(err, &nerr) && nerr.Timeout()) {
 		t.Fatalf("the connection is still open: %v", err)
 	}
 }

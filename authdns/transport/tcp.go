@@ -193,7 +193,9 @@ func (t *tcpServer) closeAll() {
 	}
 }
 
-func (c *tcpConn) wait() { c.waiting.Store(int64(time.Since(c.t.s.start)) + 1) }
+// wait notes that it waits; one that does already, as from when it was
+// accepted, has waited since then.
+func (c *tcpConn) wait() { c.waiting.CompareAndSwap(0, int64(time.Since(c.t.s.start))+1) }
 
 // serve answers queries in the order in which they come (RFC 7766 section 7
 // allows others, but there is nothing to wait for).

@@ -203,10 +203,10 @@ func TestTCPLimitPerClient(t *testing.T) {
 func TestTCPTheSilentMakeRoom(t *testing.T) {
 	s := run(t, Options{Handler: echo, MaxConns: 4, Idle: time.Minute, IdleBusy: time.Minute})
 	var silent []net.Conn
-	for range 4 {
+	for n := range 4 {
 		silent = append(silent, dial(t, "tcp", s.Addrs()[0]))
+		eventually(t, "a place taken", func() bool { return s.Stats().TCPOpen == n+1 })
 	}
-	eventually(t, "all places taken", func() bool { return s.Stats().TCPOpen == 4 })
 	c := dial(t, "tcp", s.Addrs()[0])
 	if _, err := c.Write(frame(message(8, 12))); err != nil {
 		t.Fatal(err)
