@@ -49,7 +49,7 @@ func BenchmarkPutGet(b *testing.B) {
 				copy(o[len(o)-10:], fmt.Sprint(n))
 			}
 			var err error
-			if digests, err = s.Put(b.Context(), objects); err != nil {
+			if digests, _, err = s.Put(b.Context(), objects); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -73,7 +73,7 @@ func BenchmarkPutThousands(b *testing.B) {
 		for _, o := range objects {
 			copy(o[len(o)-10:], fmt.Sprint(n))
 		}
-		if _, err := s.Put(b.Context(), objects); err != nil {
+		if _, _, err := s.Put(b.Context(), objects); err != nil {
 			b.Fatal(err)
 		}
 	}

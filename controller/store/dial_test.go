@@ -69,7 +69,7 @@ func TestNoEtcd(t *testing.T) {
 	s := open(t, store.Options{Client: c, RequestTimeout: 100 * time.Millisecond})
 	_, err := s.Head(t.Context())
 	wantErr(t, err, store.ErrUnavailable)
-	_, err = s.Put(t.Context(), [][]byte{nil})
+	_, _, err = s.Put(t.Context(), [][]byte{nil})
 	wantErr(t, err, store.ErrUnavailable)
 	_, err = s.Get(t.Context(), []store.Digest{store.Sum(nil)})
 	wantErr(t, err, store.ErrUnavailable)

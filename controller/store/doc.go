@@ -11,11 +11,17 @@
 //	                               that the newest comes first
 //	requests/<request id>          the outcome of a request, for a day
 //	attempts/<id>                  the same for changes without a request id
+//	collection                     what was removed, and what is kept
 //
 // A change writes the objects that are missing (Put), in as many requests as
 // it takes, and then swaps the head (Swap) in one transaction together with
 // its event and its request's outcome. The transaction compares the head's
 // revision, so of two writers that read the same head exactly one succeeds.
+//
+// The events hold the heads, so they are the history too: a generation can be
+// read as long as it is not older than the floor, which Collect raises before
+// it removes what only older ones refer to. Records of requests and attempts
+// expire with their leases.
 //
 // # Outcomes
 //

@@ -25,6 +25,11 @@ var (
 	ErrDenied = errors.New("etcd denies access")
 	// ErrConflict: the head is not the one that was expected.
 	ErrConflict = errors.New("the head has moved")
+	// ErrCollected: objects were removed since the change's objects were put,
+	// perhaps some of these. Putting them again and swapping again is safe.
+	ErrCollected = errors.New("objects were collected meanwhile")
+	// ErrCollecting: another controller collects at the same time.
+	ErrCollecting = errors.New("another controller is collecting")
 	// ErrHeadLost: there is no head, but there was one. Nothing but a restore
 	// may make another.
 	ErrHeadLost = errors.New("the head was deleted")
@@ -34,6 +39,10 @@ var (
 	ErrMissingObject = errors.New("object is missing")
 	// ErrAlteredObject: an object's bytes do not match its digest.
 	ErrAlteredObject = errors.New("object was altered")
+	// ErrMalformedCollection: the collection key holds something else.
+	ErrMalformedCollection = errors.New("the collection key is malformed")
+	// ErrPageToken: it is none that a page came with.
+	ErrPageToken = errors.New("no page token")
 	// ErrMalformedHead: the head key holds something that is no head.
 	ErrMalformedHead = errors.New("the head is malformed")
 )

@@ -25,6 +25,12 @@ func TestMain(m *testing.M) {
 	if err := flag.Set("test.parallel", "6"); err != nil {
 		panic(err)
 	}
+	// The model of collection takes its time; -rapid.checks=1000 gives it more.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("15"); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -124,7 +130,7 @@ const headKey = store.DefaultPrefix + "head"
 // manifest puts an object to name in heads.
 func manifest(t testing.TB, s *store.Store, content string) []byte {
 	t.Helper()
-	d, err := s.Put(t.Context(), [][]byte{[]byte(content)})
+	d, _, err := s.Put(t.Context(), [][]byte{[]byte(content)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,9 @@ const DefaultPrefix = "/fairlead/v1/"
 type keys struct{ prefix string }
 
 func (k keys) head() string                { return k.prefix + "head" }
-func (k keys) object(d Digest) string      { return k.prefix + "objects/" + d.String() }
+func (k keys) collection() string          { return k.prefix + "collection" }
+func (k keys) objects() string             { return k.prefix + "objects/" }
+func (k keys) object(d Digest) string      { return k.objects() + d.String() }
 func (k keys) request(id string) string    { return k.prefix + "requests/" + id }
 func (k keys) attempt(id attemptID) string { return k.prefix + "attempts/" + id.String() }
 func (k keys) audits() string              { return k.prefix + "audit/" }
@@ -26,7 +28,13 @@ func (k keys) audits() string              { return k.prefix + "audit/" }
 // earlier one wrote. etcd serves the first keys of a range cheaply but sorts
 // the whole range to serve the last ones, so the numbers count down.
 func (k keys) audit(epoch uint64, revision int64, id attemptID) string {
-	return fmt.Sprintf("%s%016x/%016x-%s", k.audits(), math.MaxUint64-epoch, math.MaxInt64-revision, id)
+	return k.auditsUntil(epoch, revision) + "-" + id.String()
+}
+
+// auditsUntil is where the events of an epoch begin that were made by who had
+// read the store at revision or earlier.
+func (k keys) auditsUntil(epoch uint64, revision int64) string {
+	return fmt.Sprintf("%s%016x/%016x", k.audits(), math.MaxUint64-epoch, math.MaxInt64-revision)
 }
 
 // auditEpoch reads the epoch back from an audit key.

@@ -30,16 +30,28 @@ const (
 	readers = 4
 )
 
+// Mark tells since when objects are known to be in the store. Swap takes it:
+// if any objects were collected since, it refuses.
+type Mark struct {
+	// collection is the ModRevision of the collection key, from before it was
+	// looked which objects are there.
+	collection int64
+}
+
 // Put writes those of the objects that are not in the store, and returns the
 // digests of all, in order. It may be repeated at will. After an error some of
 // them may have been written, which does no harm.
-func (s *Store) Put(ctx context.Context, objects [][]byte) ([]Digest, error) {
+//
+// Objects that no head names are collected some time. The mark is for Swap,
+// which makes sure that the objects are there still. What the head that it
+// replaces refers to need not be put again.
+func (s *Store) Put(ctx context.Context, objects [][]byte) ([]Digest, Mark, error) {
 	digests := make([]Digest, len(objects))
 	contents := make(map[Digest][]byte, len(objects))
 	var order []Digest // without duplicates
 	for i, data := range objects {
 		if len(data) > MaxObjectSize {
-			return nil, fmt.Errorf("store: object %d of %d has %d bytes: want at most %d", i+1, len(objects), len(data), MaxObjectSize)
+			return nil, Mark{}, fmt.Errorf("store: object %d of %d has %d bytes: want at most %d", i+1, len(objects), len(data), MaxObjectSize)
 		}
 		d := Sum(data)
 		digests[i] = d
@@ -48,9 +60,9 @@ func (s *Store) Put(ctx context.Context, objects [][]byte) ([]Digest, error) {
 			order = append(order, d)
 		}
 	}
-	missing, err := s.missing(ctx, order)
+	missing, mark, err := s.missing(ctx, order)
 	if err != nil {
-		return nil, fmt.Errorf("store: look for objects: %w", err)
+		return nil, Mark{}, fmt.Errorf("store: look for objects: %w", err)
 	}
 	for len(missing) > 0 {
 		n, size := 0, 0
@@ -68,32 +80,55 @@ func (s *Store) Put(ctx context.Context, objects [][]byte) ([]Digest, error) {
 			return err
 		})
 		if err != nil {
-			return nil, fmt.Errorf("store: write %d objects: %w", n, err)
+			return nil, Mark{}, fmt.Errorf("store: write %d objects: %w", n, err)
 		}
 		missing = missing[n:]
 	}
-	return digests, nil
+	return digests, mark, nil
 }
 
-// missing returns those of the objects that are not in the store.
-func (s *Store) missing(ctx context.Context, digests []Digest) ([]Digest, error) {
-	var missing []Digest
-	for batch := range slices.Chunk(digests, maxOps) {
-		ops := make([]clientv3.Op, len(batch))
-		for i, d := range batch {
-			ops[i] = clientv3.OpGet(s.keys.object(d), clientv3.WithCountOnly())
-		}
-		resp, err := s.readTxn(ctx, ops...)
-		if err != nil {
-			return nil, err
-		}
-		for i, d := range batch {
-			if resp.Responses[i].GetResponseRange().GetCount() == 0 {
-				missing = append(missing, d)
-			}
+// missing returns those of the objects that are not in the store, and a mark
+// from before, or as of when, it looked.
+func (s *Store) missing(ctx context.Context, digests []Digest) ([]Digest, Mark, error) {
+	n := min(len(digests), maxOps-1)
+	absent := make([][]Digest, 1+(len(digests)-n+maxOps-1)/maxOps)
+	got, err := s.absent(ctx, digests[:n], &absent[0], clientv3.OpGet(s.keys.collection(), clientv3.WithKeysOnly()))
+	if err != nil {
+		return nil, Mark{}, err
+	}
+	mark := Mark{first(got, n).GetModRevision()}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(readers)
+	i := 0
+	for batch := range slices.Chunk(digests[n:], maxOps) {
+		i++
+		mine := &absent[i]
+		g.Go(func() error {
+			_, err := s.absent(ctx, batch, mine)
+			return err
+		})
+	}
+	err = g.Wait()
+	return slices.Concat(absent...), mark, err
+}
+
+// absent finds out which of the objects are absent, and does what more shall be
+// done as of the same revision.
+func (s *Store) absent(ctx context.Context, batch []Digest, found *[]Digest, more ...clientv3.Op) (*clientv3.TxnResponse, error) {
+	ops := make([]clientv3.Op, len(batch))
+	for i, d := range batch {
+		ops[i] = clientv3.OpGet(s.keys.object(d), clientv3.WithCountOnly())
+	}
+	resp, err := s.readTxn(ctx, append(ops, more...)...)
+	if err != nil {
+		return nil, err
+	}
+	for i, d := range batch {
+		if resp.Responses[i].GetResponseRange().GetCount() == 0 {
+			*found = append(*found, d)
 		}
 	}
-	return missing, nil
+	return resp, nil
 }
 
 // Get reads objects and verifies each against its digest. If one is not there

@@ -32,7 +32,7 @@ func TestPutGet(t *testing.T) {
 		[]byte("one"), // again
 		bytes.Repeat([]byte("x"), store.MaxObjectSize),
 	}
-	digests, err := s.Put(t.Context(), objects)
+	digests, _, err := s.Put(t.Context(), objects)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestPutGet(t *testing.T) {
 	if got, err := s.Get(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Errorf("Get of nothing: %v, %v", got, err)
 	}
-	if got, err := s.Put(t.Context(), nil); err != nil || len(got) != 0 {
+	if got, _, err := s.Put(t.Context(), nil); err != nil || len(got) != 0 {
 		t.Errorf("Put of nothing: %v, %v", got, err)
 	}
 }
@@ -62,7 +62,7 @@ func TestPutGet(t *testing.T) {
 func TestPutTooLarge(t *testing.T) {
 	t.Parallel()
 	s, c := newStore(t)
-	_, err := s.Put(t.Context(), [][]byte{[]byte("small"), make([]byte, store.MaxObjectSize+1)})
+	_, _, err := s.Put(t.Context(), [][]byte{[]byte("small"), make([]byte, store.MaxObjectSize+1)})
 	if err == nil || !strings.Contains(err.Error(), "object 2 of 2 has 1048577 bytes: want at most 1048576") {
 		t.Errorf("error is %v", err)
 	}
@@ -77,7 +77,7 @@ func TestPutInBatches(t *testing.T) {
 	t.Parallel()
 	s, c := newStore(t)
 	objects := append(numbered(3000, 100), numbered(9, 300_000)...)
-	digests, err := s.Put(t.Context(), objects)
+	digests, _, err := s.Put(t.Context(), objects)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +94,13 @@ func TestPutInBatches(t *testing.T) {
 	}
 
 	before := revision(t, c)
-	if _, err := s.Put(t.Context(), objects); err != nil {
+	if _, _, err := s.Put(t.Context(), objects); err != nil {
 		t.Fatal(err)
 	}
 	if after := revision(t, c); after != before {
 		t.Errorf("putting again wrote %d transactions", after-before)
 	}
-	if _, err := s.Put(t.Context(), append([][]byte{[]byte("new")}, objects...)); err != nil {
+	if _, _, err := s.Put(t.Context(), append([][]byte{[]byte("new")}, objects...)); err != nil {
 		t.Fatal(err)
 	}
 	if after := revision(t, c); after != before+1 {
@@ -111,7 +111,7 @@ func TestPutInBatches(t *testing.T) {
 func TestGetDetects(t *testing.T) {
 	t.Parallel()
 	s, c := newStore(t)
-	digests, err := s.Put(t.Context(), numbered(40, 10))
+	digests, _, err := s.Put(t.Context(), numbered(40, 10))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestCancelled(t *testing.T) {
 	s, _ := newStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Put(ctx, numbered(2, 1))
+	_, _, err := s.Put(ctx, numbered(2, 1))
 	wantErr(t, err, context.Canceled)
 	_, err = s.Head(ctx)
 	wantErr(t, err, context.Canceled)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/fairlead-dns/fairlead/controller/store"
 	"github.com/fairlead-dns/fairlead/controller/store/embedded"
+	"github.com/fairlead-dns/fairlead/regions"
 )
 
 // Two of three members stop: every call says so in time, and all works again
@@ -19,7 +21,7 @@ func TestQuorumLost(t *testing.T) {
 	cluster := startCluster(t, embedded.ClusterOptions{})
 	c := dial(t, store.DialOptions{Endpoints: cluster.Endpoints()})
 	s := open(t, store.Options{Client: c})
-	digests, err := s.Put(t.Context(), numbered(3, 10))
+	digests, _, err := s.Put(t.Context(), numbered(3, 10))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,10 +35,16 @@ func TestQuorumLost(t *testing.T) {
 	var calls sync.WaitGroup
 	for name, call := range map[string]func() error{
 		"Head":    func() error { _, err := soon.Head(t.Context()); return err },
-		"Put":     func() error { _, err := soon.Put(t.Context(), [][]byte{[]byte("new")}); return err },
+		"Put":     func() error { _, _, err := soon.Put(t.Context(), [][]byte{[]byte("new")}); return err },
 		"Swap":    func() error { _, err := soon.Swap(t.Context(), swap(rev, m, "b")); return err },
 		"Request": func() error { _, _, _, err := soon.Request(t.Context(), "a"); return err },
 		"Events":  func() error { _, _, err := soon.Events(t.Context(), 0, ""); return err },
+		"Event": func() error {
+			_, err := soon.Event(t.Context(), regions.Generation{Epoch: 1, Revision: rev})
+			return err
+		},
+		"Floor":   func() error { _, err := soon.Floor(t.Context()); return err },
+		"Collect": func() error { _, err := soon.Collect(t.Context(), collecting(begun)); return err },
 	} {
 		calls.Go(func() {
 			if err := call(); !errors.Is(err, store.ErrUnavailable) {
@@ -161,4 +169,58 @@ func TestLeadersStop(t *testing.T) {
 		}
 	}
 	t.Logf("%d made, %d not made, %d unsure, %d in the trail", len(made), len(notMade), len(unsure), len(trail))
+}
+
+// Writers swap and controllers collect while leaders stop. All that kept
+// generations need is there at any time, and whoever writes gets on.
+func TestCollectWhileLeadersStop(t *testing.T) {
+	t.Parallel()
+	cluster := startCluster(t, embedded.ClusterOptions{})
+	w := &world{failer: t, plain: dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}), prefix: store.DefaultPrefix}
+	ctx, stop := context.WithCancel(t.Context())
+	var (
+		wg                    sync.WaitGroup
+		swaps, removed, again atomic.Int64
+	)
+	for i := range 2 {
+		s := hasty(t, dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}))
+		wg.Go(func() {
+			for n := i; ctx.Err() == nil; n++ {
+				parts := []string{universe[n%5], universe[(n+1+n/5)%5], fmt.Sprint(i, n)}
+				if writer(parts, "o", func() { again.Add(1) })(ctx, s) == nil {
+					swaps.Add(1)
+				}
+			}
+		})
+		other := hasty(t, dial(t, store.DialOptions{Endpoints: cluster.Endpoints()}))
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				got, err := other.Collect(ctx, collecting(begun))
+				if errors.Is(err, store.ErrMissingObject) || errors.Is(err, store.ErrHeadLost) {
+					t.Error(err)
+				}
+				removed.Add(int64(got.RemovedObjects))
+			}
+		})
+	}
+	more := func() {
+		t.Helper()
+		s, r := swaps.Load(), removed.Load()
+		eventually(t, "more changes and collections", func() bool { return swaps.Load() > s+5 && removed.Load() > r+5 })
+		w.check()
+	}
+	more()
+	for range 2 {
+		leader := -1
+		eventually(t, "a leader", func() bool { leader = cluster.Leader(); return leader >= 0 })
+		must(t, cluster.Stop(leader))
+		more()
+		must(t, cluster.Restart(t.Context(), leader))
+		more()
+	}
+	stop()
+	wg.Wait()
+	// What was under way when they were told to stop may arrive yet.
+	eventually(t, "nothing but what is needed", func() bool { return w.clean() == nil })
+	t.Logf("%d swaps, %d objects removed, %d times put again", swaps.Load(), removed.Load(), again.Load())
 }

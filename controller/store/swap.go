@@ -28,8 +28,10 @@ type Swap struct {
 	Restore bool
 	// Head to write. Swap sets its previous_revision.
 	Head *pb.Head
-	// Event says who changed what and why. Swap sets its previous_revision
-	// and request_id.
+	// Mark is what Put of the head's objects came with.
+	Mark Mark
+	// Event says who changed what and why. Swap sets its previous_revision,
+	// request_id and head.
 	Event *pb.AuditEvent
 	// RequestID makes the change repeatable: whoever swaps under the same id
 	// within a day gets a RepeatedError with Result. Empty: it is not.
@@ -67,9 +69,10 @@ func (w Swap) validate() error {
 //
 // The error is ErrConflict if the head is not the expected one, a
 // *RepeatedError if the request was carried out before, ErrEpoch if the epoch
-// would go back, ErrHeadLost if somebody deleted the head, ErrMissingObject if
-// the manifest or the overrides are not there, ErrUnavailable if etcd does not
-// answer. In all these cases this Swap changed nothing and will change
+// would go back, ErrHeadLost if somebody deleted the head, ErrCollected if
+// objects were collected since they were put (put them again), ErrMissingObject
+// if the manifest or the overrides are not there, ErrUnavailable if etcd does
+// not answer. In all these cases this Swap changed nothing and will change
 // nothing. Only ErrUnknownOutcome leaves that open.
 func (s *Store) Swap(ctx context.Context, w Swap) (int64, error) {
 	if err := w.validate(); err != nil {
@@ -134,19 +137,20 @@ func (c *change) make(ctx context.Context) (int64, error) {
 // attempted, or was made already, at the revision that it returns.
 func (c *change) look(ctx context.Context) (basis, int64, error) {
 	resp, err := c.readTxn(ctx, clientv3.OpGet(c.keys.head()), clientv3.OpGet(c.key),
+		clientv3.OpGet(c.keys.collection(), clientv3.WithKeysOnly()),
 		clientv3.OpGet(c.keys.audits(), clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(1)))
 	if err != nil {
 		return basis{}, 0, err
 	}
 	b, rev, err := c.judge(resp)
-	if err == nil && rev == 0 && c.Expect == 0 && !c.Restore && first(resp, 2) != nil {
+	if err == nil && rev == 0 && c.Expect == 0 && !c.Restore && first(resp, 3) != nil {
 		err = fmt.Errorf("%w: the audit trail tells of earlier ones", ErrHeadLost)
 	}
 	return b, rev, err
 }
 
-// judge is look's second half; the head and the request's record come first
-// in resp.
+// judge is look's second half; the head, the request's record and the
+// collection key come first in resp.
 func (c *change) judge(resp *clientv3.TxnResponse) (basis, int64, error) {
 	b := basis{revision: resp.Header.Revision}
 	if kv := first(resp, 1); kv != nil {
@@ -159,6 +163,9 @@ func (c *change) judge(resp *clientv3.TxnResponse) (basis, int64, error) {
 	kv := first(resp, 0)
 	if found := kv.GetModRevision(); found != c.Expect {
 		return b, 0, fmt.Errorf("%w: expected %s, found %s", ErrConflict, revisionName(c.Expect), revisionName(found))
+	}
+	if found := first(resp, 2).GetModRevision(); found != c.Mark.collection {
+		return b, 0, fmt.Errorf("%w, at revision %d", ErrCollected, found)
 	}
 	if kv == nil {
 		return b, 0, nil
@@ -200,8 +207,11 @@ func (c *change) attempt(ctx context.Context, b basis) (rev int64, unanswered, e
 	cmps := []clientv3.Cmp{
 		clientv3.Compare(clientv3.ModRevision(c.keys.head()), "=", c.Expect),
 		clientv3.Compare(clientv3.ModRevision(c.key), "=", b.record),
+		clientv3.Compare(clientv3.ModRevision(c.keys.collection()), "=", c.Mark.collection),
 	}
-	otherwise := []clientv3.Op{clientv3.OpGet(c.keys.head()), clientv3.OpGet(c.key)}
+	otherwise := []clientv3.Op{
+		clientv3.OpGet(c.keys.head()), clientv3.OpGet(c.key), clientv3.OpGet(c.keys.collection(), clientv3.WithKeysOnly()),
+	}
 	for _, d := range c.objects {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(c.keys.object(d)), ">", 0))
 		otherwise = append(otherwise, clientv3.OpGet(c.keys.object(d), clientv3.WithCountOnly()))
@@ -235,7 +245,7 @@ func (c *change) attempt(ctx context.Context, b basis) (rev int64, unanswered, e
 		return rev, unanswered, err
 	}
 	for i, d := range c.objects {
-		if resp.Responses[2+i].GetResponseRange().GetCount() == 0 {
+		if resp.Responses[3+i].GetResponseRange().GetCount() == 0 {
 			return 0, unanswered, fmt.Errorf("%w: %s", ErrMissingObject, d)
 		}
 	}
@@ -247,10 +257,11 @@ func (c *change) attempt(ctx context.Context, b basis) (rev int64, unanswered, e
 func (c *change) values() (head, event string, err error) {
 	h := proto.CloneOf(c.Swap.Head)
 	h.PreviousRevision = c.Expect
-	e := proto.CloneOf(c.Event)
+	e := proto.CloneOf(c.Swap.Event)
 	e.PreviousRevision = c.Expect
 	e.RequestId = c.RequestID
 	e.Generation = nil // set when listed
+	e.Head = h
 	hb, err1 := proto.MarshalOptions{Deterministic: true}.Marshal(h)
 	eb, err2 := proto.MarshalOptions{Deterministic: true}.Marshal(e)
 	return string(hb), string(eb), errors.Join(err1, err2)

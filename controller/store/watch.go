@@ -47,7 +47,7 @@ func (s *Store) Watch(ctx context.Context, fn func(Head, error)) error {
 				fn(head, nil)
 			}
 		default:
-			if broken == nil || kindOf(err) != kindOf(broken) || !head.equal(bad) {
+			if broken == nil || !errors.Is(kindOf(err), kindOf(broken)) || !head.equal(bad) {
 				broken, bad, first = err, head, false
 				s.log.Warn("head cannot be read", "error", err)
 				fn(last, err)

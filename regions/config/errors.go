@@ -73,7 +73,7 @@ func FieldErrorOf(field, message string) FieldError {
 		return FieldError{Path: field, Message: message}
 	}
 	name, path, _ := strings.Cut(rest, " ")
-	if quoted, err := strconv.QuotedPrefix(rest); err == nil {
+	if quoted, err := strconv.QuotedPrefix(rest); err == nil && rest[0] == '"' {
 		if unquoted, err := strconv.Unquote(quoted); err == nil {
 			name, path = unquoted, strings.TrimPrefix(rest[len(quoted):], " ")
 		}

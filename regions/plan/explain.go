@@ -93,6 +93,25 @@ func Detail(e regions.Effect, s steer.TargetState, now time.Time) string {
 	return detail
 }
 
+// Seen says in a few words what the vantages saw that voted as the verdict
+// stands, as "HTTP 503 from 3 of 3 vantages"; empty without such a vote.
+func Seen(v health.Verdict) string {
+	count := map[string]int{}
+	best := ""
+	for _, vote := range v.Votes {
+		if vote.Status != v.Last || vote.Reason == "" {
+			continue
+		}
+		if count[vote.Reason]++; best == "" || count[vote.Reason] > count[best] {
+			best = vote.Reason
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s from %d of %d vantages", best, count[best], len(v.Votes))
+}
+
 func kilometres(km []float64, region uint16) *float64 {
 	if int(region) >= len(km) || math.IsNaN(km[region]) {
 		return nil

@@ -224,3 +224,21 @@ func TestCheckRecords(t *testing.T) {
 		}
 	}
 }
+
+func TestSeen(t *testing.T) {
+	vote := func(s regions.Status, reason string) health.Vote { return health.Vote{Status: s, Reason: reason} }
+	for _, c := range []struct {
+		v    health.Verdict
+		want string
+	}{
+		{health.Verdict{}, ""},
+		{health.Verdict{Last: regions.Unhealthy, Votes: []health.Vote{vote(regions.Healthy, "HTTP 200")}}, ""},
+		{health.Verdict{Last: regions.Unhealthy, Votes: []health.Vote{
+			vote(regions.Unhealthy, "connection refused"), vote(regions.Unhealthy, "HTTP 503"), vote(regions.Healthy, "HTTP 200"), vote(regions.Unhealthy, "HTTP 503"),
+		}}, "HTTP 503 from 2 of 4 vantages"},
+	} {
+		if got := Seen(c.v); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.v.Votes, got, c.want)
+		}
+	}
+}

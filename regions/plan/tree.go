@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 
@@ -30,6 +31,35 @@ type Tree struct {
 	Objects Objects
 	// SameConfig tells that the configuration is that of the known tree.
 	SameConfig bool
+
+	// split cuts Set into chunks, once: the next set is made out of them.
+	split func() (*config.Tree, error)
+	// compile compiles Set, once.
+	compile func() (*Base, error)
+}
+
+// Compile compiles the set. It is done once for all trees that have it.
+func (t *Tree) Compile() (*Base, error) {
+	if t.compile == nil {
+		return Compile(t.Set)
+	}
+	return t.compile()
+}
+
+// Compiled hands over what Compile would make of the set. Call before others
+// have the tree.
+func (t *Tree) Compiled(b *Base) { t.compile = func() (*Base, error) { return b, nil } }
+
+func compileOf(set *config.Set) func() (*Base, error) {
+	return sync.OnceValues(func() (*Base, error) { return Compile(set) })
+}
+
+// splitOf is what split is of a set that is not cut yet.
+func splitOf(set *config.Set) func() (*config.Tree, error) {
+	return sync.OnceValues(func() (*config.Tree, error) {
+		t, _, err := config.NewTree(set)
+		return t, err
+	})
 }
 
 // ErrDamaged is wrapped by errors that say that the tree is not what its
@@ -64,13 +94,14 @@ func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, e
 		return nil, err
 	}
 	if known != nil && bytes.Equal(knownHead.GetManifest(), head.GetManifest()) {
-		t.Set, t.SameConfig = known.Set, true
+		t.Set, t.SameConfig, t.split, t.compile = known.Set, true, known.split, known.compile
 		return t, nil
 	}
 	t.Set, err = config.Join(manifest, func(d Digest) ([]byte, bool) { data, ok := t.Objects[d]; return data, ok })
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
+	t.split, t.compile = splitOf(t.Set), compileOf(t.Set)
 	return t, nil
 }
 
@@ -140,7 +171,7 @@ func (r *reader) get(names []Digest) error {
 
 // Write returns the digests that a head needs for a set and overrides (sorted
 // by id), and the tree. Where the set is that of a known tree, its objects are
-// taken over.
+// taken over; otherwise the work is in proportion to what differs from it.
 func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb.Head) (*Tree, *pb.Head, error) {
 	t := &Tree{Set: set, Overrides: overrides, Objects: Objects{}}
 	head := &pb.Head{}
@@ -150,12 +181,9 @@ func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb
 		}
 		head.Manifest = knownHead.GetManifest()
 	} else {
-		manifest, objects, err := config.Split(set)
+		manifest, err := t.putConfig(known)
 		if err != nil {
 			return nil, nil, err
-		}
-		for _, o := range objects {
-			t.Objects[Sum(o)] = o
 		}
 		if head.Manifest, err = t.put(manifest); err != nil {
 			return nil, nil, err
@@ -168,9 +196,55 @@ func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb
 	return t, head, nil
 }
 
+// putConfig adds the objects of the set and returns its manifest.
+func (t *Tree) putConfig(known *Tree) (*pb.Manifest, error) {
+	var before *config.Tree
+	if known != nil && known.split != nil {
+		var err error
+		if before, err = known.split(); err != nil {
+			return nil, err
+		}
+	}
+	next, fresh, err := before.Next(t.Set)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil && !t.gather(next, fresh, known.Objects) {
+		// Another version wrote the known tree, and cuts otherwise.
+		clear(t.Objects)
+		if next, fresh, err = config.NewTree(t.Set); err != nil {
+			return nil, err
+		}
+		before = nil
+	}
+	if before == nil {
+		t.gather(next, fresh, nil)
+	}
+	t.split, t.compile = func() (*config.Tree, error) { return next, nil }, compileOf(t.Set)
+	return next.Manifest(), nil
+}
+
+// gather adds the objects of a tree; it returns whether it found them all.
+func (t *Tree) gather(tree *config.Tree, fresh [][]byte, known Objects) bool {
+	for _, o := range fresh {
+		t.Objects[Sum(o)] = o
+	}
+	for _, d := range config.Parts(tree.Manifest()) {
+		if _, have := t.Objects[d]; have {
+			continue
+		}
+		data, have := known[d]
+		if !have {
+			return false
+		}
+		t.Objects[d] = data
+	}
+	return true
+}
+
 // takeConfig takes over the objects of a tree's configuration.
 func (t *Tree) takeConfig(known *Tree, head *pb.Head) error {
-	t.SameConfig = true
+	t.SameConfig, t.split, t.compile = true, known.split, known.compile
 	names, err := headDigests(head)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"sync"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	"google.golang.org/grpc"
@@ -11,14 +12,25 @@ import (
 // it etcd waits for its clients' watches, which never end, until a timeout of
 // more than five seconds.
 type gate struct {
-	ctx  context.Context
-	shut context.CancelFunc
+	ctx    context.Context
+	cancel context.CancelFunc
+	// requests is held for reading by every unary request that is served.
+	requests sync.RWMutex
 }
 
 func newGate() *gate {
 	g := &gate{}
-	g.ctx, g.shut = context.WithCancel(context.Background())
+	g.ctx, g.cancel = context.WithCancel(context.Background())
 	return g
+}
+
+// shut ends the requests under way and lets no more in. It waits for the unary
+// ones: a read that is served when etcd closes its database would crash the
+// process.
+func (g *gate) shut() {
+	g.cancel()
+	g.requests.Lock()
+	defer g.requests.Unlock()
 }
 
 // bind derives a context that also ends when the gate shuts.
@@ -39,6 +51,11 @@ func (g *gate) result(err error) error {
 }
 
 func (g *gate) unary(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	g.requests.RLock()
+	defer g.requests.RUnlock()
+	if g.ctx.Err() != nil {
+		return nil, rpctypes.ErrGRPCStopped
+	}
 	ctx, done := g.bind(ctx)
 	defer done()
 	resp, err := handler(ctx, req)

@@ -34,7 +34,7 @@ func servePeers(addr string, s *etcdserver.EtcdServer) (*peerServer, error) {
 	}
 	go func() {
 		defer close(p.done)
-		p.http.Serve(l) // ends with close, and closes l
+		_ = p.http.Serve(l) // ends with close, and closes l
 	}()
 	return p, nil
 }

@@ -24,7 +24,8 @@ const (
 
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Send the present state first, as changes from nothing.
+	// Send the present state first, as changes from nothing: no previous
+	// generation, no verdict before. A heartbeat closes it.
 	Initial       bool `protobuf:"varint,1,opt,name=initial,proto3" json:"initial,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -178,7 +179,8 @@ type WatchResponse_Member struct {
 }
 
 type WatchResponse_Heartbeat struct {
-	// Nothing changed for 10 s; the stream is alive.
+	// Nothing changed for 10 s, and the stream is alive; or the present state
+	// was sent.
 	Heartbeat *WatchHeartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
 }
 

@@ -42,6 +42,9 @@ type InsightServiceClient interface {
 	// Watch streams what changes from now on: generations, verdicts, agents and
 	// nameservers that come and go. A slow reader skips states in between; it
 	// never delays anybody.
+	//
+	// RESOURCE_EXHAUSTED: too many watch already. UNAVAILABLE: the controller
+	// stops; watch another.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// ListEvents returns the audit events, newest first.
 	//
@@ -123,6 +126,9 @@ type InsightServiceServer interface {
 	// Watch streams what changes from now on: generations, verdicts, agents and
 	// nameservers that come and go. A slow reader skips states in between; it
 	// never delays anybody.
+	//
+	// RESOURCE_EXHAUSTED: too many watch already. UNAVAILABLE: the controller
+	// stops; watch another.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// ListEvents returns the audit events, newest first.
 	//

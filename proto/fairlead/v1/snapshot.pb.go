@@ -30,8 +30,11 @@ type Snapshot struct {
 	Generation *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
 	Head       *Head                  `protobuf:"bytes,2,opt,name=head,proto3" json:"head,omitempty"`
 	// The manifest, the override set and the parts of all chunks.
-	Objects       [][]byte               `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"`
-	SaveTime      *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=save_time,json=saveTime,proto3" json:"save_time,omitempty"`
+	Objects  [][]byte               `protobuf:"bytes,3,rep,name=objects,proto3" json:"objects,omitempty"`
+	SaveTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=save_time,json=saveTime,proto3" json:"save_time,omitempty"`
+	// The id of the etcd cluster that the generation was read from; 0 at
+	// nameservers, which know none.
+	Cluster       uint64 `protobuf:"varint,5,opt,name=cluster,proto3" json:"cluster,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -94,6 +97,13 @@ func (x *Snapshot) GetSaveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Snapshot) GetCluster() uint64 {
+	if x != nil {
+		return x.Cluster
+	}
+	return 0
+}
+
 // HealthTable is the verdicts that a nameserver answers by.
 type HealthTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -151,14 +161,15 @@ var File_fairlead_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_snapshot_proto_rawDesc = "" +
 	"\n" +
-	"\x1afairlead/v1/snapshot.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbd\x01\n" +
+	"\x1afairlead/v1/snapshot.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd7\x01\n" +
 	"\bSnapshot\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12%\n" +
 	"\x04head\x18\x02 \x01(\v2\x11.fairlead.v1.HeadR\x04head\x12\x18\n" +
 	"\aobjects\x18\x03 \x03(\fR\aobjects\x127\n" +
-	"\tsave_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTime\"{\n" +
+	"\tsave_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTime\x12\x18\n" +
+	"\acluster\x18\x05 \x01(\x04R\acluster\"{\n" +
 	"\vHealthTable\x123\n" +
 	"\atargets\x18\x01 \x03(\v2\x19.fairlead.v1.TargetHealthR\atargets\x127\n" +
 	"\tsave_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTimeB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"

@@ -503,6 +503,160 @@ func (x *AuditEvent) GetHead() *Head {
 	return nil
 }
 
+// Collection is the value of the collection key. Whoever removes objects
+// writes it in the transaction that does so; writers of heads notice.
+type Collection struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The oldest generation that is kept; older ones can no longer be read.
+	Floor *Generation `protobuf:"bytes,1,opt,name=floor,proto3" json:"floor,omitempty"`
+	// What was written until then is old enough to be removed, if no head that
+	// is kept refers to it.
+	Settled *StoreMark `protobuf:"bytes,2,opt,name=settled,proto3" json:"settled,omitempty"`
+	// Becomes the settled one when it is old enough.
+	Pending *StoreMark `protobuf:"bytes,3,opt,name=pending,proto3" json:"pending,omitempty"`
+	// When the last run began, and at which controller.
+	Time       *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Controller string                 `protobuf:"bytes,5,opt,name=controller,proto3" json:"controller,omitempty"`
+	// Random, of the run; and counts its writes. Together they tell one write
+	// from another.
+	Run           uint64 `protobuf:"fixed64,6,opt,name=run,proto3" json:"run,omitempty"`
+	Batch         uint32 `protobuf:"varint,7,opt,name=batch,proto3" json:"batch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Collection) Reset() {
+	*x = Collection{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Collection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Collection) ProtoMessage() {}
+
+func (x *Collection) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Collection.ProtoReflect.Descriptor instead.
+func (*Collection) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Collection) GetFloor() *Generation {
+	if x != nil {
+		return x.Floor
+	}
+	return nil
+}
+
+func (x *Collection) GetSettled() *StoreMark {
+	if x != nil {
+		return x.Settled
+	}
+	return nil
+}
+
+func (x *Collection) GetPending() *StoreMark {
+	if x != nil {
+		return x.Pending
+	}
+	return nil
+}
+
+func (x *Collection) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Collection) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *Collection) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
+func (x *Collection) GetBatch() uint32 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+// StoreMark says which revision etcd was at, at a time.
+type StoreMark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Time          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StoreMark) Reset() {
+	*x = StoreMark{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoreMark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoreMark) ProtoMessage() {}
+
+func (x *StoreMark) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoreMark.ProtoReflect.Descriptor instead.
+func (*StoreMark) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *StoreMark) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *StoreMark) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
 var File_fairlead_v1_store_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_store_proto_rawDesc = "" +
@@ -545,7 +699,21 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"generation\x18\t \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12%\n" +
 	"\x04head\x18\n" +
-	" \x01(\v2\x11.fairlead.v1.HeadR\x04headB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	" \x01(\v2\x11.fairlead.v1.HeadR\x04head\"\x97\x02\n" +
+	"\n" +
+	"Collection\x12-\n" +
+	"\x05floor\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\x05floor\x120\n" +
+	"\asettled\x18\x02 \x01(\v2\x16.fairlead.v1.StoreMarkR\asettled\x120\n" +
+	"\apending\x18\x03 \x01(\v2\x16.fairlead.v1.StoreMarkR\apending\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x05 \x01(\tR\n" +
+	"controller\x12\x10\n" +
+	"\x03run\x18\x06 \x01(\x06R\x03run\x12\x14\n" +
+	"\x05batch\x18\a \x01(\rR\x05batch\"W\n" +
+	"\tStoreMark\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12.\n" +
+	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_store_proto_rawDescOnce sync.Once
@@ -559,7 +727,7 @@ func file_fairlead_v1_store_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_store_proto_rawDescData
 }
 
-var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fairlead_v1_store_proto_goTypes = []any{
 	(*Generation)(nil),            // 0: fairlead.v1.Generation
 	(*Head)(nil),                  // 1: fairlead.v1.Head
@@ -568,23 +736,30 @@ var file_fairlead_v1_store_proto_goTypes = []any{
 	(*Chunk)(nil),                 // 4: fairlead.v1.Chunk
 	(*OverrideSet)(nil),           // 5: fairlead.v1.OverrideSet
 	(*AuditEvent)(nil),            // 6: fairlead.v1.AuditEvent
-	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
-	(*Resource)(nil),              // 8: fairlead.v1.Resource
-	(*Override)(nil),              // 9: fairlead.v1.Override
+	(*Collection)(nil),            // 7: fairlead.v1.Collection
+	(*StoreMark)(nil),             // 8: fairlead.v1.StoreMark
+	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*Resource)(nil),              // 10: fairlead.v1.Resource
+	(*Override)(nil),              // 11: fairlead.v1.Override
 }
 var file_fairlead_v1_store_proto_depIdxs = []int32{
-	7, // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
-	3, // 1: fairlead.v1.Manifest.entries:type_name -> fairlead.v1.ManifestEntry
-	8, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
-	9, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
-	7, // 4: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	0, // 5: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
-	1, // 6: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	9,  // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
+	3,  // 1: fairlead.v1.Manifest.entries:type_name -> fairlead.v1.ManifestEntry
+	10, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
+	11, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
+	9,  // 4: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	0,  // 5: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
+	1,  // 6: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
+	0,  // 7: fairlead.v1.Collection.floor:type_name -> fairlead.v1.Generation
+	8,  // 8: fairlead.v1.Collection.settled:type_name -> fairlead.v1.StoreMark
+	8,  // 9: fairlead.v1.Collection.pending:type_name -> fairlead.v1.StoreMark
+	9,  // 10: fairlead.v1.Collection.time:type_name -> google.protobuf.Timestamp
+	9,  // 11: fairlead.v1.StoreMark.time:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_store_proto_init() }
@@ -599,7 +774,7 @@ func file_fairlead_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_store_proto_rawDesc), len(file_fairlead_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
