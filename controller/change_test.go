@@ -395,7 +395,7 @@ func TestDeleteResource(t *testing.T) {
 	wantCode(t, err, codes.FailedPrecondition, "in use", "www.example.test")
 	_, err = c.DeleteResource(t.Context(), &pb.DeleteResourceRequest{Kind: "Service", Name: "wwww.example.test"})
 	wantCode(t, err, codes.NotFound, "wwww.example.test", `did you mean "www.example.test"?`)
-	_, err = c.DeleteResource(t.Context(), &pb.DeleteResourceRequest{Kind: "Sevice", Name: "x"})
+	_, err = c.DeleteResource(t.Context(), &pb.DeleteResourceRequest{Kind: "Servic", Name: "x"})
 	wantCode(t, err, codes.InvalidArgument)
 	for _, key := range []config.Key{{Kind: "Service", Name: "www.example.test"}, {Kind: "SteeringPolicy", Name: "nearest"}} {
 		if _, err := c.DeleteResource(t.Context(), &pb.DeleteResourceRequest{Kind: key.Kind, Name: key.Name}); err != nil {

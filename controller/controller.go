@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,19 +21,27 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 
+	"github.com/fairlead-dns/fairlead/controller/access"
 	"github.com/fairlead-dns/fairlead/controller/api"
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	"github.com/fairlead-dns/fairlead/controller/feed"
+	"github.com/fairlead-dns/fairlead/controller/limits"
 	"github.com/fairlead-dns/fairlead/controller/planner"
+	"github.com/fairlead-dns/fairlead/controller/rest"
 	"github.com/fairlead-dns/fairlead/controller/store"
 	"github.com/fairlead-dns/fairlead/controller/verdicts"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 )
 
 const (
 	// maxMessage bounds a request: an apply of a large configuration.
 	maxMessage = 64 << 20
+	// maxConnectionAge ends a connection now and then, so that a caller whose
+	// certificate has expired since does not go on for ever.
+	maxConnectionAge   = 30 * time.Minute
+	maxConnectionGrace = time.Minute
 	// stopGrace is how long calls in flight may take at the end.
 	stopGrace = 500 * time.Millisecond
 	// expireEvery is how often overrides are looked over; after a failure they
@@ -49,15 +58,28 @@ type Options struct {
 	Listener net.Listener
 	// Credentials of the gRPC server; nil: plain text, for loopback only.
 	Credentials credentials.TransportCredentials
-	Geo         *geo.Database
-	Log         *slog.Logger
-	Registerer  prometheus.Registerer
+	// Identify says who calls; nil: everybody may do everything.
+	Identify access.Identify
+	Geo      *geo.Database
+	// StateDir keeps the last verified generations, to start from while etcd
+	// is away; empty: none are kept.
+	StateDir string
+	// Limits of what one caller may ask; zero: the defaults.
+	Limits     limits.Options
+	Log        *slog.Logger
+	Registerer prometheus.Registerer
 }
 
 func (o *Options) validate() error {
 	var errs []error
 	if o.Name == "" {
 		errs = append(errs, errors.New("controller: no name (--name)"))
+	}
+	if o.Identify == nil {
+		o.Identify = access.Anyone
+	}
+	if o.Credentials == nil && o.Listener != nil && !isLoopback(o.Listener.Addr()) {
+		errs = append(errs, fmt.Errorf("controller: no credentials, and %s is not on loopback", o.Listener.Addr()))
 	}
 	if o.Store == nil || o.Listener == nil || o.Geo == nil || o.Log == nil {
 		errs = append(errs, errors.New("controller: store, listener, geo data and log are required"))
@@ -67,13 +89,15 @@ func (o *Options) validate() error {
 
 // Server is one controller.
 type Server struct {
-	opts    Options
-	planner *planner.Planner
-	judge   *verdicts.Judge
-	feed    *feed.Server
-	api     *api.Server
-	grpc    *grpc.Server
-	health  *grpchealth.Server
+	opts      Options
+	planner   *planner.Planner
+	collector *catalog.Collector
+	judge     *verdicts.Judge
+	feed      *feed.Server
+	api       *api.Server
+	grpc      *grpc.Server
+	health    *grpchealth.Server
+	rest      *rest.Server
 }
 
 // New wires a controller; Run starts it.
@@ -81,31 +105,51 @@ func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	judge, err := verdicts.New(verdicts.Options{Name: o.Name, Log: o.Log, Registerer: o.Registerer})
+	judge, err := verdicts.New(verdicts.Options{Name: o.Name, Authorize: access.Agent, Log: o.Log, Registerer: o.Registerer})
 	if err != nil {
 		return nil, err
 	}
+	var dir *snapshot.Dir
+	if o.StateDir != "" {
+		if dir, err = snapshot.Open(o.StateDir); err != nil {
+			return nil, fmt.Errorf("--state-dir: %w", err)
+		}
+	}
 	cat := catalog.New(o.Store, o.Log)
 	p := planner.New(planner.Options{
-		Store: o.Store, Catalog: cat, Log: o.Log, Registerer: o.Registerer,
+		Store: o.Store, Catalog: cat, Dir: dir, Log: o.Log, Registerer: o.Registerer,
 		OnPlan: func(c *planner.Current) { judge.SetPlan(judgedBy(c)) },
 	})
-	f := feed.New(feed.Options{Planner: p, Judge: judge, Log: o.Log})
+	f := feed.New(feed.Options{Planner: p, Judge: judge, Authorize: access.Nameserver, Log: o.Log})
 	s := &Server{
-		opts: o, planner: p, judge: judge, feed: f, health: grpchealth.NewServer(),
+		opts: o, planner: p, collector: catalog.NewCollector(catalog.CollectorOptions{Catalog: cat, Name: o.Name, Log: o.Log, Registerer: o.Registerer}), judge: judge, feed: f, health: grpchealth.NewServer(),
 		api: api.New(api.Options{
 			Name: o.Name, Version: o.Version, Catalog: cat, Planner: p, Judge: judge, Feed: f, Geo: o.Geo, Log: o.Log,
 		}),
 	}
+	o.Limits.Registerer = o.Registerer
+	lim, err := limits.New(o.Limits)
+	if err != nil {
+		return nil, err
+	}
+	unary := []grpc.UnaryServerInterceptor{access.Unary(o.Identify), lim.Unary()}
+	stream := []grpc.StreamServerInterceptor{access.Stream(o.Identify), lim.Stream()}
+	s.rest, err = rest.New(rest.Options{Register: s.api.Register, Unary: unary, Stream: stream, Identify: restCaller, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessage),
+		grpc.ChainUnaryInterceptor(unary...),
+		grpc.ChainStreamInterceptor(stream...),
 		grpc.MaxConcurrentStreams(1000),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionGrace}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
 	}
 	if o.Credentials != nil {
 		opts = append(opts, grpc.Creds(o.Credentials))
 	}
+	p.Load()
 	s.grpc = grpc.NewServer(opts...)
 	s.api.Register(s.grpc)
 	pb.RegisterFeedServiceServer(s.grpc, f)
@@ -124,6 +168,18 @@ func judgedBy(c *planner.Current) verdicts.Plan {
 	return p
 }
 
+// restCaller hands the certificate of an HTTP client on, as gRPC would.
+func restCaller(r *http.Request) (credentials.AuthInfo, error) {
+	if r.TLS == nil {
+		return nil, nil
+	}
+	return credentials.TLSInfo{State: *r.TLS, CommonAuthInfo: credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}}, nil
+}
+
+// REST serves /v1/ of the public services, for an HTTP server that verifies
+// clients' certificates as the gRPC server does.
+func (s *Server) REST() http.Handler { return s.rest }
+
 // SetGeo hands over new geo data, for explain.
 func (s *Server) SetGeo(db *geo.Database) { s.api.SetGeo(db) }
 
@@ -132,6 +188,8 @@ func (s *Server) Ready() error {
 	switch {
 	case s.planner.Refusal() != "":
 		return fmt.Errorf("the head is not published: %s", s.planner.Refusal())
+	case s.planner.WrongStore() != "":
+		return errors.New(s.planner.WrongStore())
 	case s.planner.Current() == nil && !s.planner.StoreAvailable():
 		return errors.New("etcd does not answer")
 	case s.planner.Current() != nil && !s.judge.State().Ready:
@@ -144,9 +202,12 @@ func (s *Server) Ready() error {
 // turn to other controllers while calls under way finish.
 func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.rest.Run(ctx) })
 	g.Go(func() error { return s.judge.Run(ctx) })
 	g.Go(func() error { return s.planner.Run(ctx) })
 	g.Go(func() error { return s.feed.Run(ctx) })
+	g.Go(func() error { return s.api.Run(ctx) })
+	g.Go(func() error { return s.collector.Run(ctx) })
 	g.Go(func() error { return s.expire(ctx) })
 	g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
 	g.Go(func() error {
@@ -193,4 +254,10 @@ func (s *Server) expire(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// isLoopback tells whether an address is reached from this machine only.
+func isLoopback(a net.Addr) bool {
+	t, ok := a.(*net.TCPAddr)
+	return !ok || t.IP.IsLoopback()
 }

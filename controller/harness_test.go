@@ -69,12 +69,13 @@ type running struct {
 
 	pb.CatalogServiceClient
 	pb.RegionServiceClient
+	pb.ZoneServiceClient
 	pb.OverrideServiceClient
 	pb.InsightServiceClient
 }
 
-// run starts a controller on an etcd.
-func run(t testing.TB, name string, c *embedded.Cluster) *running {
+// run starts a controller on an etcd; edit changes its options.
+func run(t testing.TB, name string, c *embedded.Cluster, edit ...func(*controller.Options)) *running {
 	t.Helper()
 	client, err := store.Dial(store.DialOptions{Endpoints: c.Endpoints()})
 	if err != nil {
@@ -93,10 +94,14 @@ func run(t testing.TB, name string, c *embedded.Cluster) *running {
 		t.Fatal(err)
 	}
 	r := &running{t: t, reg: prometheus.NewPedanticRegistry()}
-	r.Server, err = controller.New(controller.Options{
+	o := controller.Options{
 		Name: name, Version: "test", Store: st, Listener: l, Geo: db,
 		Log: slog.New(slog.DiscardHandler), Registerer: r.reg,
-	})
+	}
+	for _, e := range edit {
+		e(&o)
+	}
+	r.Server, err = controller.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,6 +128,7 @@ func run(t testing.TB, name string, c *embedded.Cluster) *running {
 	})
 	r.CatalogServiceClient = pb.NewCatalogServiceClient(r.conn)
 	r.RegionServiceClient = pb.NewRegionServiceClient(r.conn)
+	r.ZoneServiceClient = pb.NewZoneServiceClient(r.conn)
 	r.OverrideServiceClient = pb.NewOverrideServiceClient(r.conn)
 	r.InsightServiceClient = pb.NewInsightServiceClient(r.conn)
 	return r

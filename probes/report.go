@@ -115,11 +115,13 @@ func (r *reporter) report(ctx context.Context) error {
 	received := make(chan error, 1)
 	go func() { received <- r.receive(stream) }()
 	err = r.send(ctx, stream, received)
-	if err == nil || errors.Is(err, io.EOF) {
-		return <-received // it knows why the stream ended
+	ended := err == nil || errors.Is(err, io.EOF)
+	if !ended {
+		cancel()
 	}
-	cancel()
-	<-received
+	if why := <-received; ended {
+		return why // it knows why the stream ended
+	}
 	return err
 }
 

@@ -44,6 +44,7 @@ type Options struct {
 type Server struct {
 	pb.UnimplementedCatalogServiceServer
 	pb.UnimplementedRegionServiceServer
+	pb.UnimplementedZoneServiceServer
 	pb.UnimplementedOverrideServiceServer
 	pb.UnimplementedInsightServiceServer
 
@@ -52,11 +53,14 @@ type Server struct {
 
 	viewMu sync.Mutex
 	view   builtView
+
+	watchers atomic.Int64
+	stopped  chan struct{} // closed when Run returns
 }
 
 // New returns a server of the public services.
 func New(o Options) *Server {
-	s := &Server{opts: o}
+	s := &Server{opts: o, stopped: make(chan struct{})}
 	s.geo.Store(o.Geo)
 	return s
 }
@@ -65,6 +69,7 @@ func New(o Options) *Server {
 func (s *Server) Register(r grpc.ServiceRegistrar) {
 	pb.RegisterCatalogServiceServer(r, s)
 	pb.RegisterRegionServiceServer(r, s)
+	pb.RegisterZoneServiceServer(r, s)
 	pb.RegisterOverrideServiceServer(r, s)
 	pb.RegisterInsightServiceServer(r, s)
 }
@@ -124,6 +129,9 @@ var codeOf = []struct {
 	{store.ErrFull, codes.ResourceExhausted, "nothing was written: "},
 	{store.ErrDenied, codes.PermissionDenied, "nothing was written: "},
 	{store.ErrConflict, codes.Aborted, "nothing was written; others are changing the configuration at the same time: "},
+	{store.ErrCollected, codes.Aborted, "nothing was written; old objects are being removed at the same time: "},
+	{store.ErrPageToken, codes.InvalidArgument, "page_token: "},
+	{catalog.ErrNotKept, codes.NotFound, ""},
 	{catalog.ErrLineage, codes.FailedPrecondition, "nothing was written: "},
 	{catalog.ErrOtherRequest, codes.AlreadyExists, "nothing was written: "},
 	{store.ErrEpoch, codes.FailedPrecondition, "nothing was written: "},

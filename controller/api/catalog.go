@@ -3,25 +3,17 @@ package api
 import (
 	"context"
 	"errors"
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fairlead-dns/fairlead/controller/access"
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/plan"
-)
-
-const (
-	maxPage = 1000
-	// maxPageBytes keeps a page below what gRPC's clients accept by default,
-	// 4 MiB, unless one resource is larger.
-	maxPageBytes = 3 << 20
 )
 
 // Apply implements pb.CatalogServiceServer.
@@ -38,6 +30,9 @@ func (s *Server) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResp
 		resp.Unchanged = uint32(diff.Unchanged)
 		for _, c := range diff.Changes {
 			resp.Changes = append(resp.Changes, shown(c))
+		}
+		if err := access.Changes(ctx, diff.Changes); err != nil {
+			return catalog.Edit{}, err
 		}
 		return s.finish(v, next, diff)
 	}
@@ -87,10 +82,11 @@ func (s *Server) finish(v *catalog.Version, next *config.Set, d config.Diff) (ca
 		return catalog.Edit{}, err
 	}
 	next = config.BumpSerials(v.Set, next, d.Changes, uint32(time.Now().Unix()))
-	if _, err := plan.Compile(next); err != nil {
+	base, err := plan.Compile(next)
+	if err != nil {
 		return catalog.Edit{}, status.Errorf(codes.InvalidArgument, "refused, nothing was changed: %v", err)
 	}
-	e := catalog.Edit{Set: next}
+	e := catalog.Edit{Set: next, Base: base}
 	for _, c := range d.Changes {
 		r := c.GetAfter()
 		if r == nil {
@@ -120,44 +116,15 @@ func (s *Server) ListResources(_ context.Context, req *pb.ListResourcesRequest) 
 		if req.GetKind() == "" {
 			return nil, status.Error(codes.InvalidArgument, "name needs kind")
 		}
-		r := cur.Set.Get(config.Key{Kind: kinds[0], Name: strings.ToLower(strings.TrimSuffix(req.GetName(), "."))})
-		if r == nil {
-			return nil, status.Errorf(codes.NotFound, "no %s %q", kinds[0], req.GetName())
+		r, err := find(cur.Set, keyOf(kinds[0], req.GetName()), "name")
+		if err != nil {
+			return nil, err
 		}
 		resp.Resources = []*pb.Resource{config.WithEtag(r)}
 		return resp, nil
 	}
-	size := int(req.GetPageSize())
-	if size < 0 {
-		return nil, status.Errorf(codes.InvalidArgument, "page_size: %d, want 0 (the default) to %d", size, maxPage)
-	}
-	if size == 0 || size > maxPage {
-		size = maxPage
-	}
-	var start config.Key
-	if token := req.GetPageToken(); token != "" {
-		if start, err = config.ParseKey(token); err != nil || !slices.Contains(kinds, start.Kind) {
-			return nil, status.Errorf(codes.InvalidArgument, "page_token: %.80q is none of this list: want a next_page_token of the same kind", token)
-		}
-		kinds = kinds[slices.Index(kinds, start.Kind):]
-	}
-	bytes := 0
-	for _, kind := range kinds {
-		names := cur.Set.Names(kind)
-		if kind == start.Kind {
-			from, _ := slices.BinarySearch(names, start.Name)
-			names = names[from:]
-		}
-		for _, name := range names {
-			key := config.Key{Kind: kind, Name: name}
-			r := config.WithEtag(cur.Set.Get(key))
-			bytes += proto.Size(r)
-			if n := len(resp.Resources); n == size || n > 0 && bytes > maxPageBytes {
-				resp.NextPageToken = key.String()
-				return resp, nil
-			}
-			resp.Resources = append(resp.Resources, r)
-		}
+	if resp.Resources, resp.NextPageToken, err = list(cur.Set, kinds, req, maxPage); err != nil {
+		return nil, err
 	}
 	return resp, nil
 }
@@ -168,12 +135,19 @@ func (s *Server) DeleteResource(ctx context.Context, req *pb.DeleteResourceReque
 	if err != nil {
 		return nil, status.Error(codes.InvalidArgument, err.Error())
 	}
-	key := config.Key{Kind: kind, Name: strings.ToLower(strings.TrimSuffix(req.GetName(), "."))}
+	key := keyOf(kind, req.GetName())
 	resp := &pb.DeleteResourceResponse{}
 	edit := func(v *catalog.Version) (catalog.Edit, error) {
-		next, diff, ok := config.Delete(v.Set, key)
-		if !ok {
-			return catalog.Edit{}, status.Errorf(codes.NotFound, "no %s %q%s", kind, req.GetName(), config.Suggest(key.Name, v.Set.Names(kind)))
+		stored, err := find(v.Set, key, "name")
+		if err != nil {
+			return catalog.Edit{}, err
+		}
+		if err := checkEtag(stored, req.GetEtag()); err != nil {
+			return catalog.Edit{}, err
+		}
+		next, diff, _ := config.Delete(v.Set, key)
+		if err := access.Changes(ctx, diff.Changes); err != nil {
+			return catalog.Edit{}, err
 		}
 		e, err := s.finish(v, next, diff)
 		var fields config.Errors
@@ -184,7 +158,7 @@ func (s *Server) DeleteResource(ctx context.Context, req *pb.DeleteResourceReque
 	}
 	out, err := s.change(ctx, change{
 		id: req.GetRequestId(), action: "delete", reason: req.GetReason(),
-		request:  &pb.DeleteResourceRequest{Kind: kind, Name: key.Name, Reason: req.GetReason()},
+		request:  &pb.DeleteResourceRequest{Kind: kind, Name: key.Name, Reason: req.GetReason(), Etag: req.GetEtag()},
 		response: resp, edit: edit,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fairlead-dns/fairlead/controller/access"
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	"github.com/fairlead-dns/fairlead/controller/store"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -52,7 +53,7 @@ func (s *Server) change(ctx context.Context, c change) (*catalog.Outcome, error)
 	}
 	req := catalog.Request{
 		ID: c.id, Fingerprint: sha256.Sum256(append(fingerprint, c.action...)),
-		Actor: c.actor(), Action: c.action, Reason: c.reason,
+		Actor: actor(ctx), Action: c.action, Reason: c.reason,
 	}
 	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
 		req.Peer = p.Addr.String()
@@ -88,12 +89,24 @@ func (c *change) result() ([]byte, error) {
 	return b, err
 }
 
-// actor is who makes the change, as far as it is known.
-func (c *change) actor() string {
-	if c.author == "" {
+// actor is who makes a change, as the connection proved.
+func actor(ctx context.Context) string {
+	id := access.Caller(ctx)
+	if id.Name == "" {
 		return "anonymous"
 	}
-	return c.author
+	if id.TrustDomain == "" {
+		return id.Name
+	}
+	return id.Role.String() + "/" + id.Name
+}
+
+// author is who is said to have decided a change; by default its actor.
+func author(ctx context.Context, said string) string {
+	if said == "" {
+		return actor(ctx)
+	}
+	return said
 }
 
 func (c *change) validate() error {

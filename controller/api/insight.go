@@ -93,6 +93,7 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 		Controller: s.opts.Name, Version: s.opts.Version,
 		StoreAvailable: s.opts.Planner.StoreAvailable(),
 		HealthReady:    st.Ready, HealthDigest: st.Digest.String(),
+		Alarms: s.opts.Planner.Alarms(),
 	}
 	now := time.Now()
 	cur := s.opts.Planner.Current()
@@ -110,14 +111,14 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 		resp.Regions[i] = &pb.RegionStatus{Region: view.Plan.Regions[i].Name}
 	}
 	for i := range view.Plan.Services {
-		resp.Services = append(resp.Services, serviceStatus(view, int32(i), resp.Regions, now))
+		resp.Services = append(resp.Services, serviceStatus(view, st, int32(i), resp.Regions, now))
 	}
 	return resp, nil
 }
 
 // serviceStatus counts a service's endpoints, also towards their regions. An
 // endpoint counts as healthy while all of its families are.
-func serviceStatus(v *steer.View, i int32, regionStatus []*pb.RegionStatus, now time.Time) *pb.ServiceStatus {
+func serviceStatus(v *steer.View, st *verdicts.State, i int32, regionStatus []*pb.RegionStatus, now time.Time) *pb.ServiceStatus {
 	svc := &v.Plan.Services[i]
 	out := &pb.ServiceStatus{Service: svc.Name, Policy: v.Plan.Policies[svc.Policy].Name}
 	for e := range svc.Endpoints {
@@ -142,6 +143,11 @@ func serviceStatus(v *steer.View, i int32, regionStatus []*pb.RegionStatus, now 
 			}
 			if ep.Addr[f].IsValid() {
 				problem.Address = ep.Addr[f].String()
+			}
+			if t := ep.Target[f]; t >= 0 && !effect.Healthy {
+				if target, ok := st.Get(v.Plan.Targets[t].ID); ok && plan.Seen(target.Verdict) != "" {
+					problem.Detail += ": " + plan.Seen(target.Verdict)
+				}
 			}
 			out.Problems = append(out.Problems, problem)
 		}

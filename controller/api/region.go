@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/fairlead-dns/fairlead/controller/access"
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
@@ -49,10 +50,13 @@ func (s *Server) DrainRegion(ctx context.Context, req *pb.DrainRegionRequest) (*
 		if err := checkScope(v.Set, scope); err != nil {
 			return catalog.Edit{}, err
 		}
+		if err := mayDrain(ctx, v.Set, scope); err != nil {
+			return catalog.Edit{}, err
+		}
 		now := time.Now()
 		made := &pb.Override{
 			Id: fmt.Sprintf("%x-%04x", now.UnixMilli(), rand.Uint32N(1<<16)), Action: pb.OverrideAction_OVERRIDE_ACTION_DRAIN,
-			Scope: scope, Author: c.actor(), Reason: req.GetReason(), CreateTime: timestamppb.New(now),
+			Scope: scope, Author: author(ctx, req.GetAuthor()), Reason: req.GetReason(), CreateTime: timestamppb.New(now),
 		}
 		if expireAfter > 0 {
 			made.ExpireTime = timestamppb.New(now.Add(expireAfter))
@@ -95,6 +99,9 @@ func (s *Server) UndrainRegion(ctx context.Context, req *pb.UndrainRegionRequest
 			Reason: req.GetReason(), Author: req.GetAuthor(),
 		},
 		edit: func(v *catalog.Version) (catalog.Edit, error) {
+			if err := mayDrain(ctx, v.Set, scope); err != nil {
+				return catalog.Edit{}, err
+			}
 			e := catalog.Edit{SetOverrides: true}
 			for _, o := range v.Overrides {
 				if isDrain(o, scope) {
@@ -117,6 +124,12 @@ func (s *Server) UndrainRegion(ctx context.Context, req *pb.UndrainRegionRequest
 	resp.Generation = generation(out.Generation)
 	resp.Convergence = s.wait(ctx, out, req.GetWait().AsDuration())
 	return resp, nil
+}
+
+// mayDrain checks the caller's scope.
+func mayDrain(ctx context.Context, set *config.Set, scope *pb.OverrideScope) error {
+	svc := set.Get(config.Key{Kind: config.KindService, Name: scope.GetService()}).GetService()
+	return access.Drain(ctx, scope.GetRegion(), svc.GetSpec().GetZone(), scope.GetService())
 }
 
 func isDrain(o *pb.Override, scope *pb.OverrideScope) bool {

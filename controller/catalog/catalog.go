@@ -28,7 +28,7 @@ type Version struct {
 	Head       *pb.Head
 	*plan.Tree
 
-	cluster uint64 // the etcd cluster that it was read from
+	Cluster uint64 // the etcd cluster that it was read from
 }
 
 // Catalog reads and writes versions.
@@ -54,8 +54,9 @@ func (c *Catalog) Read(ctx context.Context) (*Version, error) {
 			return nil, err
 		}
 		v, err := c.Load(ctx, h)
-		// While this head was on its way, others may have seen a newer one.
-		if errors.Is(err, ErrLineage) && attempt < readAttempts {
+		// While this head was on its way, others may have seen a newer one, or
+		// even collected its objects.
+		if (errors.Is(err, ErrLineage) || errors.Is(err, store.ErrMissingObject)) && attempt < readAttempts {
 			continue
 		}
 		return v, err
@@ -73,13 +74,25 @@ func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 	}
 	if h.Revision == 0 {
 		empty, err := config.NewSet(nil)
-		return &Version{Tree: &plan.Tree{Set: empty}, cluster: h.Cluster}, err
+		return &Version{Tree: &plan.Tree{Set: empty}, Cluster: h.Cluster}, err
 	}
 	gen := h.Generation()
 	if known.Generation == gen {
 		return known, nil
 	}
-	tree, err := plan.Read(h.Head, known.Tree, known.Head, func(digests []plan.Digest) (plan.Objects, error) {
+	tree, err := c.readTree(ctx, h.Head, known)
+	if err != nil {
+		return nil, fmt.Errorf("generation %v: %w", gen, err)
+	}
+	v := &Version{Generation: gen, Head: h.Head, Tree: tree, Cluster: h.Cluster}
+	c.keep(v)
+	return v, nil
+}
+
+// readTree reads the tree under a head; what the known version has too is not
+// fetched.
+func (c *Catalog) readTree(ctx context.Context, h *pb.Head, known *Version) (*plan.Tree, error) {
+	return plan.Read(h, known.Tree, known.Head, func(digests []plan.Digest) (plan.Objects, error) {
 		names := make([]store.Digest, len(digests))
 		for i, d := range digests {
 			names[i] = store.Digest(d)
@@ -94,13 +107,11 @@ func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 		}
 		return objects, nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("generation %v: %w", gen, err)
-	}
-	v := &Version{Generation: gen, Head: h.Head, Tree: tree, cluster: h.Cluster}
-	c.keep(v)
-	return v, nil
 }
+
+// Remember takes a version that was verified elsewhere, as on disk: what is
+// read from the store afterwards must follow on it.
+func (c *Catalog) Remember(v *Version) { c.keep(v) }
 
 func (c *Catalog) keep(v *Version) {
 	c.mu.Lock()

@@ -51,6 +51,7 @@ type Request struct {
 // configuration as it is, and Overrides counts only with SetOverrides.
 type Edit struct {
 	Set          *config.Set
+	Base         *plan.Base // of Set, if it was compiled already
 	Overrides    []*pb.Override
 	SetOverrides bool
 	Subjects     []string
@@ -142,14 +143,14 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 	if err != nil {
 		return nil, err
 	}
+	if e.Set != nil && e.Base != nil {
+		tree.Compiled(e.Base)
+	}
 	var missing [][]byte
 	for d, data := range tree.Objects {
 		if _, have := v.Objects[d]; !have {
 			missing = append(missing, data)
 		}
-	}
-	if _, err := c.store.Put(ctx, missing); err != nil {
-		return nil, err
 	}
 	now := timestamppb.Now()
 	head.Epoch = max(v.Head.GetEpoch(), 1)
@@ -159,7 +160,7 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 		head.Installation = fmt.Sprintf("%016x", rand.Uint64())
 	}
 	result := binary.BigEndian.AppendUint64(req.Fingerprint[:], head.Epoch)
-	rev, err := c.store.Swap(ctx, store.Swap{
+	rev, err := c.write(ctx, missing, store.Swap{
 		Expect: v.Generation.Revision, Head: head, RequestID: req.ID, Result: append(result, e.Result...),
 		Event: &pb.AuditEvent{
 			Time: now, Actor: req.Actor, Peer: req.Peer, Action: req.Action, Subjects: boundSubjects(e.Subjects), Reason: req.Reason,
@@ -168,9 +169,25 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 	if err != nil {
 		return nil, err
 	}
-	next := &Version{Generation: regions.Generation{Epoch: head.Epoch, Revision: rev}, Head: proto.CloneOf(head), Tree: tree, cluster: v.cluster}
+	next := &Version{Generation: regions.Generation{Epoch: head.Epoch, Revision: rev}, Head: proto.CloneOf(head), Tree: tree, Cluster: v.Cluster}
 	c.keep(next)
 	return next, nil
+}
+
+// write puts the objects that the replaced head does not have, and swaps. When
+// objects are collected in between, it puts again those that were, and not all
+// over decides again.
+func (c *Catalog) write(ctx context.Context, objects [][]byte, w store.Swap) (rev int64, err error) {
+	for range maxAttempts {
+		if _, w.Mark, err = c.store.Put(ctx, objects); err != nil {
+			return 0, err
+		}
+		if rev, err = c.store.Swap(ctx, w); !errors.Is(err, store.ErrCollected) {
+			return rev, err
+		}
+		c.log.Debug("objects were collected, putting them again", "objects", len(objects))
+	}
+	return 0, fmt.Errorf("gave up after %d attempts: %w", maxAttempts, err)
 }
 
 // boundSubjects keeps an audit event within its size.

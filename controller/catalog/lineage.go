@@ -32,7 +32,12 @@ func (c *Catalog) Saw(nameserver string, gen regions.Generation, installation st
 		delete(c.witnesses, nameserver)
 		return
 	}
-	c.witnesses[nameserver] = witness{gen, installation}
+	w := witness{gen, installation}
+	if here := c.last.installation(); here != "" && installation != "" && installation != here && c.witnesses[nameserver].installation != installation {
+		c.log.Error("a nameserver serves another installation; it takes nothing from here", "nameserver", nameserver,
+			"generation", gen.String(), "installation", installation, "want", here)
+	}
+	c.witnesses[nameserver] = w
 }
 
 // Lost undoes Saw.
@@ -77,8 +82,8 @@ func (v *Version) precedes(h store.Head) error {
 		return fmt.Errorf("its generation %v is older than %v: restore a backup, which raises the epoch", gen, v.Generation)
 	case gen.Epoch > v.Generation.Epoch:
 		return nil // restored on purpose
-	case h.Cluster != v.cluster:
-		return fmt.Errorf("etcd cluster %x answers, and generation %v was read from %x: restore a backup, which raises the epoch", h.Cluster, v.Generation, v.cluster)
+	case h.Cluster != v.Cluster:
+		return fmt.Errorf("etcd cluster %x answers, and generation %v was read from %x: restore a backup, which raises the epoch", h.Cluster, v.Generation, v.Cluster)
 	case gen == v.Generation:
 		if !bytes.Equal(h.GetManifest(), v.Head.GetManifest()) || !bytes.Equal(h.GetOverrides(), v.Head.GetOverrides()) {
 			return fmt.Errorf("generation %v has other contents than before: restore a backup, which raises the epoch", gen)

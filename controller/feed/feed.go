@@ -36,7 +36,10 @@ var errStopping = status.Error(codes.Unavailable, "the controller is stopping")
 type Options struct {
 	Planner *planner.Planner
 	Judge   *verdicts.Judge
-	Log     *slog.Logger
+	// Authorize refuses a caller that may not speak for a nameserver; nil
+	// accepts all.
+	Authorize func(ctx context.Context, nameserver, region string) error
+	Log       *slog.Logger
 }
 
 // Server implements pb.FeedServiceServer.
@@ -125,6 +128,11 @@ func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHell
 	}
 	if err := checkHello(first.GetHello()); err != nil {
 		return err
+	}
+	if h := first.GetHello(); s.opts.Authorize != nil {
+		if err := s.opts.Authorize(stream.Context(), h.GetNameserver(), h.GetRegion()); err != nil {
+			return err
+		}
 	}
 	sub, err := s.join(first.GetHello())
 	if err != nil {

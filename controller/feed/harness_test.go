@@ -2,6 +2,7 @@ package feed
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -183,7 +184,7 @@ func (s *station) subscribe(hello *pb.NameserverHello) *subscription {
 
 func (n *subscription) send(m *pb.SubscribeRequest) {
 	n.t.Helper()
-	if err := n.stream.Send(m); err != nil && err != io.EOF {
+	if err := n.stream.Send(m); err != nil && !errors.Is(err, io.EOF) {
 		n.t.Fatal(err)
 	}
 }

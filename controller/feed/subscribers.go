@@ -118,6 +118,7 @@ func (s *Server) acknowledge(sub *subscriber, a *pb.PlanAcknowledgement) {
 	if cur := s.opts.Planner.Current(); sub.installation == "" && cur != nil {
 		sub.installation = cur.Head.GetInstallation() // it has its first generation from us
 	}
+	s.revive(sub)
 	if s.current(sub) {
 		s.opts.Planner.Saw(sub.name, sub.generation, sub.installation)
 		s.notify()
@@ -128,6 +129,20 @@ func (s *Server) heard(sub *subscriber, following bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub.heardAt, sub.following = time.Now(), following
+	s.revive(sub)
+}
+
+// revive makes a stream that speaks the nameserver's own again when the one
+// that replaced it has left. After a pause of this controller the streams that
+// a nameserver opened meanwhile join in any order, the dead among them last.
+// mu is held.
+func (s *Server) revive(sub *subscriber) {
+	if cur := s.subs[sub.name]; cur == nil || cur == sub || cur.connected {
+		return
+	}
+	s.subs[sub.name] = sub
+	s.opts.Planner.Saw(sub.name, sub.generation, sub.installation)
+	s.notify()
 }
 
 // notify wakes Wait. mu is held.

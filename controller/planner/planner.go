@@ -19,6 +19,7 @@ import (
 
 	"github.com/fairlead-dns/fairlead/controller/catalog"
 	"github.com/fairlead-dns/fairlead/controller/store"
+	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
@@ -44,6 +45,9 @@ type Options struct {
 	Catalog    *catalog.Catalog
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	// Dir keeps the last verified generations, to start from without etcd; nil:
+	// none are kept.
+	Dir *snapshot.Dir
 	// OnPlan is called, from Run, with every new plan. Optional.
 	OnPlan func(*Current)
 }
@@ -56,6 +60,8 @@ type Planner struct {
 	refusal   atomic.Pointer[string]
 	available atomic.Bool
 	look      chan struct{} // look at the store now
+	unsaved   chan *Current // the newest generation that is to be kept on disk
+	loading   bool          // what is adopted comes from disk
 
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every new plan
@@ -65,7 +71,7 @@ type Planner struct {
 
 // New returns a planner; Run does its work.
 func New(o Options) *Planner {
-	p := &Planner{opts: o, changed: make(chan struct{}), look: make(chan struct{}, 1)}
+	p := &Planner{opts: o, changed: make(chan struct{}), look: make(chan struct{}, 1), unsaved: make(chan *Current, 1)}
 	p.recent.Store(&[]*Current{})
 	m := &p.metrics
 	m.generation = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_revision", Help: "Revision of the generation that is published."})
@@ -164,6 +170,7 @@ func (p *Planner) Run(ctx context.Context) error {
 		})
 	})
 	g.Go(func() error { p.run(ctx, seen); return nil })
+	g.Go(func() error { p.keepOnDisk(ctx); return nil })
 	return g.Wait()
 }
 
@@ -273,6 +280,13 @@ func (p *Planner) adopt(v *catalog.Version) error {
 	close(p.changed)
 	p.changed = make(chan struct{})
 	p.mu.Unlock()
+	if v.Tree != nil && p.opts.Dir != nil && !p.loading {
+		select {
+		case <-p.unsaved: // the newest is enough
+		default:
+		}
+		p.unsaved <- next
+	}
 	p.opts.Log.Info("published", "generation", next.Generation.String(), "services", len(next.Plan.Services), "overrides", len(next.Plan.Overrides))
 	return nil
 }
@@ -290,7 +304,7 @@ func Compile(v *catalog.Version, prev *Current) (_ *Current, err error) {
 	var base *plan.Base
 	if prev != nil && prev.Set == v.Set {
 		base = prev.Plan.Compiled
-	} else if base, err = plan.Compile(v.Set); err != nil {
+	} else if base, err = v.Compile(); err != nil {
 		return nil, err
 	}
 	return &Current{Version: v, Plan: base.With(v.Generation, v.Overrides)}, nil

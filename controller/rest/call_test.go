@@ -46,6 +46,7 @@ func TestReads(t *testing.T) {
 	}
 	for path, want := range map[string]string{
 		"/v1/zones/example.test":                                   `{"zone": "example.test"}`,
+		"/v1/zones/a%2Fb":                                          `{"zone": "a/b"}`,
 		"/v1/zones/%2A.example.test":                               `{"zone": "*.example.test"}`,
 		"/v1/zones/*.example.test":                                 `{"zone": "*.example.test"}`,
 		"/v1/resources?kind=Zone&pageSize=3":                       `{"kind": "Zone", "pageSize": 3}`,
@@ -197,7 +198,7 @@ func TestBodyLimits(t *testing.T) {
 
 func TestLargeCallsAreFew(t *testing.T) {
 	s := newServices()
-	entered, leave := make(chan struct{}), make(chan struct{})
+	entered, leave := make(chan struct{}, 10), make(chan struct{})
 	s.apply = func(context.Context, *pb.ApplyRequest) (*pb.ApplyResponse, error) {
 		entered <- struct{}{}
 		<-leave
@@ -223,6 +224,11 @@ func TestLargeCallsAreFew(t *testing.T) {
 	}
 	close(leave)
 	wg.Wait()
+	for range maxApplies + 1 {
+		if a := r.do(http.MethodPost, "/v1/configuration:apply", "{}"); a.StatusCode != 200 {
+			t.Errorf("afterwards: %s %s", a.Status, a.body)
+		}
+	}
 }
 
 type who string

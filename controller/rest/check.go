@@ -8,7 +8,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"time"
 	"unicode/utf8"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -102,10 +101,6 @@ func (s *Server) check(next runtime.HandlerFunc) runtime.HandlerFunc {
 		if !rt.takeBody(w, r, path) {
 			return
 		}
-		// The server's time to read and write a request is over before the end
-		// of a stream or of a call that waits: the reader's deadline would end
-		// it, and the writer sets its own with every write.
-		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		next(w, r, path)
 	}
 }

@@ -165,7 +165,10 @@ func start(t *testing.T, s *services, change func(*Options), server func(*http.S
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
-	for srv.link.Load() == nil {
+	for range 5000 {
+		if srv.link.Load() != nil {
+			break
+		}
 		time.Sleep(time.Millisecond)
 	}
 	h := httptest.NewUnstartedServer(srv)

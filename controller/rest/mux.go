@@ -33,11 +33,10 @@ func (s *Server) newMux() (*runtime.ServeMux, error) {
 		runtime.WithErrorHandler(handleError),
 		runtime.WithRoutingErrorHandler(handleRoutingError),
 		runtime.WithStreamErrorHandler(handleStreamError),
-		// A name may hold any character that is escaped, but no slash.
+		// An escaped slash belongs to a name, and does not part it.
 		runtime.WithUnescapingMode(runtime.UnescapingModeAllExceptSlash),
 		// What a request does is what its method says.
 		runtime.WithDisablePathLengthFallback(),
-		runtime.WithDisableHTTPMethodOverride(),
 		runtime.WithDisableChunkedEncoding(), // net/http does it
 	)
 	ctx, cc := context.Background(), connection{s}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -49,17 +50,26 @@ type line struct {
 
 func TestWatchStreamsLines(t *testing.T) {
 	s := newServices()
-	var next chan string
+	var next, ended chan string
 	s.watch = func(req *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
+		defer close(ended)
 		if !req.GetInitial() {
 			return status.Error(codes.InvalidArgument, "want initial")
 		}
-		for target := range next {
+		for {
+			var target string
+			select {
+			case <-stream.Context().Done():
+				return stream.Context().Err()
+			case target = <-next:
+			}
+			if target == "" {
+				return status.Error(codes.ResourceExhausted, "enough")
+			}
 			if err := stream.Send(verdict(target)); err != nil {
 				return err
 			}
 		}
-		return status.Error(codes.ResourceExhausted, "enough")
 	}
 	// A server whose own time for a request is over long before the stream's
 	// end, and before the first message.
@@ -73,10 +83,16 @@ func TestWatchStreamsLines(t *testing.T) {
 		{"*/*", lineType, "", false},
 		{"text/html, text/event-stream", eventType, "data: ", true},
 	} {
-		next = make(chan string)
+		next, ended = make(chan string), make(chan string)
+		send := func(target string) {
+			select {
+			case next <- target:
+			case <-ended:
+			}
+		}
 		go func() {
 			time.Sleep(3 * short)
-			next <- "one"
+			send("one")
 		}()
 		contentType, lines := r.open(t.Context(), f.accept)
 		if contentType != f.contentType {
@@ -104,12 +120,12 @@ func TestWatchStreamsLines(t *testing.T) {
 			switch target {
 			case "one":
 				time.Sleep(3 * short)
-				next <- "two"
+				send("two")
 			case "two":
-				next <- "three"
+				send("three")
 			}
 		}
-		close(next)
+		send("")
 		if l := read(); l.Error == nil || l.Error.Code != codes.ResourceExhausted || l.Error.Message != "enough" {
 			t.Errorf("the end: %+v", l)
 		}
@@ -145,6 +161,22 @@ func TestWatcherThatLeavesEndsTheCall(t *testing.T) {
 	<-left
 }
 
+// broken is a connection that takes nothing.
+type broken struct{ *httptest.ResponseRecorder }
+
+func (broken) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestClientThatTakesNothingEndsTheCall(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	w, _ := newWriter(broken{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, watchPath, nil), cancel)
+	if n, err := w.Write([]byte("x")); n != 1 || err != nil {
+		t.Errorf("the translator is told: %d %v", n, err)
+	}
+	if ctx.Err() == nil {
+		t.Error("the call goes on")
+	}
+}
+
 func TestStopEndsStreamsAndRefusesCalls(t *testing.T) {
 	s := newServices()
 	s.watch = func(_ *pb.WatchRequest, stream grpc.ServerStreamingServer[pb.WatchResponse]) error {
@@ -159,7 +191,7 @@ func TestStopEndsStreamsAndRefusesCalls(t *testing.T) {
 	lines.Scan()
 	r.stop()
 	var l line
-	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &l) != nil || l.Error == nil || l.Error.Code != codes.Unavailable {
+	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &l) != nil || l.Error == nil || l.Error.Code != codes.Unavailable || l.Error.Message != "the controller stops" {
 		t.Errorf("the end: %q", lines.Text())
 	}
 	for _, path := range []string{"/v1/regions/eu-west", watchPath} {

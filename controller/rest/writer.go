@@ -8,7 +8,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// writeTimeout is how long a client may take for each write.
+// writeTimeout is how long a client may take for each write. It replaces the
+// HTTP server's own, which ends before a stream or a call that waits does.
 const writeTimeout = 30 * time.Second
 
 type writerKey struct{}

@@ -1,6 +1,7 @@
 package verdicts
 
 import (
+	"errors"
 	"math"
 	"testing"
 	"testing/synctest"
@@ -213,7 +214,7 @@ func TestSessionFromBeforeAPause(t *testing.T) {
 	ta.hear(event{session: s, req: opinions("full t=U")}, now)
 	select {
 	case err := <-s.end:
-		if err != errPaused {
+		if !errors.Is(err, errPaused) {
 			t.Errorf("ended with %v", err)
 		}
 	default:

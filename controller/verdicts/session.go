@@ -136,7 +136,7 @@ func (j *Judge) receive(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.Rep
 				return status.Errorf(codes.InvalidArgument, "an update of %d opinions: want at most %d", n, MaxOpinions)
 			}
 		case *pb.ReportRequest_Heartbeat:
-			ev.skew = time.UnixMilli(m.Heartbeat.GetClockMillis()).Sub(time.Now())
+			ev.skew = time.Until(time.UnixMilli(m.Heartbeat.GetClockMillis()))
 		}
 		if err := j.hand(ctx, ev); err != nil {
 			return err

@@ -1,0 +1,90 @@
+package controller_test
+
+import (
+	"context"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+)
+
+// Whoever watches sees a change of configuration, a drain, a verdict with its
+// evidence, who comes and goes, and the end.
+func TestWatch(t *testing.T) {
+	c := run(t, "c1", etcd(t))
+	c.apply(base)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w, err := c.Watch(ctx, &pb.WatchRequest{Initial: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func(what string, pick func(*pb.WatchResponse) bool) *pb.WatchResponse {
+		t.Helper()
+		for {
+			m, err := w.Recv()
+			if err != nil {
+				t.Fatalf("waiting for %s: %v", what, err)
+			}
+			if m.GetTime() == nil {
+				t.Errorf("no time in %v", m)
+			}
+			if pick(m) {
+				return m
+			}
+		}
+	}
+	next("the generation", func(m *pb.WatchResponse) bool { return m.GetGeneration().GetConfigurationChanged() })
+	next("the end of the present state", func(m *pb.WatchResponse) bool { return m.GetHeartbeat() != nil })
+
+	agent, err := pb.NewAgentServiceClient(c.conn).Report(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []*pb.ReportRequest{
+		{Message: &pb.ReportRequest_Hello{Hello: &pb.AgentHello{Agent: "probe-eu", Region: "eu-west", Version: "1"}}},
+		{Message: &pb.ReportRequest_Opinions{Opinions: &pb.OpinionUpdate{Full: true, Opinions: []*pb.Opinion{
+			{Target: "web@192.0.2.10", Status: pb.HealthStatus_HEALTH_STATUS_UNHEALTHY, Reason: "connection refused"},
+			{Target: "web@192.0.2.20", Status: pb.HealthStatus_HEALTH_STATUS_HEALTHY},
+		}}}},
+	} {
+		if err := agent.Send(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	v := next("the verdict", func(m *pb.WatchResponse) bool {
+		return m.GetVerdict().GetNow().GetVerdict() == pb.HealthStatus_HEALTH_STATUS_UNHEALTHY
+	}).GetVerdict()
+	if v.GetNow().GetTarget() != "web@192.0.2.10" || v.GetBefore() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN ||
+		len(v.GetEndpoints()) != 1 || v.GetEndpoints()[0] != "www.example.test/eu-1" || v.GetNow().GetVotes()[0].GetReason() != "connection refused" {
+		t.Errorf("%v", v)
+	}
+	next("the agent", func(m *pb.WatchResponse) bool { return m.GetMember().GetAgent().GetConnected() })
+
+	if _, err := c.DrainRegion(ctx, &pb.DrainRegionRequest{Region: "us-east", Reason: "fibre cut"}); err != nil {
+		t.Fatal(err)
+	}
+	g := next("the drain", func(m *pb.WatchResponse) bool { return len(m.GetGeneration().GetOverridesAdded()) > 0 }).GetGeneration()
+	if g.GetConfigurationChanged() || g.GetPrevious() == nil || g.GetOverridesAdded()[0].GetReason() != "fibre cut" {
+		t.Errorf("%v", g)
+	}
+	if _, err := c.UndrainRegion(ctx, &pb.UndrainRegionRequest{Region: "us-east", Reason: "mended"}); err != nil {
+		t.Fatal(err)
+	}
+	next("the undrain", func(m *pb.WatchResponse) bool { return len(m.GetGeneration().GetOverridesRemoved()) > 0 })
+	ns := c.subscribe(&pb.NameserverHello{Nameserver: "ns-1"})
+	next("the nameserver", func(m *pb.WatchResponse) bool { return m.GetMember().GetNameserver().GetConnected() })
+	ns.close()
+	next("that it left", func(m *pb.WatchResponse) bool {
+		return m.GetMember().GetNameserver() != nil && !m.GetMember().GetNameserver().GetConnected()
+	})
+
+	if err := c.stop(); err != nil {
+		t.Error(err)
+	}
+	for err == nil {
+		_, err = w.Recv()
+	}
+	wantCode(t, err, codes.Unavailable)
+}
