@@ -4,10 +4,12 @@ package ops
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +44,10 @@ func Listen(ctx context.Context, flag, addr string) (net.Listener, error) {
 // HTTP is the endpoint for operations: /metrics, /healthz and /readyz.
 type HTTP struct {
 	Listener net.Listener
+	TLS      *tls.Config // nil: plain HTTP
 	Gatherer prometheus.Gatherer
+	// REST serves /v1/; nil: nothing does.
+	REST http.Handler
 	// Ready says why the program is not ready, or nil.
 	Ready func() error
 }
@@ -61,7 +66,39 @@ func (h HTTP) Run(ctx context.Context) error {
 		}
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	return Serve(ctx, h.Listener, mux)
+	switch {
+	case h.REST != nil && h.TLS == nil:
+		mux.Handle("/v1/", onlyLoopbackNames(h.REST))
+	case h.REST != nil:
+		mux.Handle("/v1/", h.REST)
+	}
+	l := h.Listener
+	if h.TLS != nil {
+		l = tls.NewListener(l, h.TLS)
+	}
+	return Serve(ctx, l, mux)
+}
+
+// onlyLoopbackNames refuses requests to other host names than loopback's:
+// without TLS nobody is asked who he is, and a page in a browser here could
+// otherwise reach the API under a name of its own that it lets resolve to
+// loopback (DNS rebinding).
+func onlyLoopbackNames(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := RequireLoopback("Host", net.JoinHostPort(hostname(r.Host), "0")); err != nil {
+			http.Error(w, "without TLS the API is served to loopback's own names only", http.StatusForbidden)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// hostname is a Host header without its port.
+func hostname(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return strings.Trim(host, "[]")
 }
 
 // Serve serves HTTP with limits until ctx ends.

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -76,19 +75,10 @@ func (e usageError) Unwrap() error { return e.error }
 
 // FromEnvironment sets the flags that were not given from FAIRLEAD_<FLAG>.
 func FromEnvironment(f *pflag.FlagSet) error {
-	var errs []error
-	f.VisitAll(func(flag *pflag.Flag) {
-		if flag.Changed {
-			return
-		}
-		name := "FAIRLEAD_" + strings.ToUpper(strings.ReplaceAll(flag.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok {
-			if err := f.Set(flag.Name, v); err != nil {
-				errs = append(errs, usageError{fmt.Errorf("%s: %w", name, err)})
-			}
-		}
-	})
-	return errors.Join(errs...)
+	if err := ops.FromEnvironment(f); err != nil {
+		return UsageError(err)
+	}
+	return nil
 }
 
 // Command makes the command of a program.

@@ -42,6 +42,28 @@ func (f *Files) ServerTLS() *tls.Config {
 	return c
 }
 
+// OperationsTLS is ServerTLS for an endpoint that also serves callers without
+// a certificate, as scrapers and health checks are. A certificate that is
+// given is verified; a handler that needs one must look for it.
+func (f *Files) OperationsTLS() *tls.Config {
+	one := func() *tls.Config {
+		c := f.serverConfig("h2", "http/1.1")
+		c.ClientAuth = tls.VerifyClientCertIfGiven
+		verify := c.VerifyConnection
+		c.VerifyConnection = func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 && !cs.DidResume {
+				return nil
+			}
+			return verify(cs)
+		}
+		return c
+	}
+	c := one()
+	c.Certificates = nil
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return one(), nil }
+	return c
+}
+
 // clientConfig is a configuration whose handshakes use the files of the
 // moment. The check of the server is here and not in crypto/tls, which can
 // neither leave out the host name alone nor change its CAs.

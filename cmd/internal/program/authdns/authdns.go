@@ -4,7 +4,6 @@ package authdns
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/regions/geo"
+	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
 // Options is the options of fairlead-authdns.
@@ -28,6 +28,7 @@ type Options struct {
 	Controllers  []string
 	SnapshotDir  string
 	GeoIP        string
+	TLS          program.TLS
 
 	Geo     *geo.Database // loaded already; nil: from GeoIP
 	Log     *slog.Logger
@@ -36,16 +37,13 @@ type Options struct {
 
 // Run runs a nameserver until ctx ends.
 func (o Options) Run(ctx context.Context) error {
-	errs := []error{ops.RequireLoopback("--grpc", o.GRPC)}
-	for _, c := range o.Controllers {
-		errs = append(errs, ops.RequireLoopback("--controllers", c))
-	}
-	if err := errors.Join(errs...); err != nil {
+	reg := ops.NewRegistry("fairlead-authdns", ops.Version())
+	files, err := o.TLS.Open(identity.Exactly(identity.Nameserver, o.Region, o.Name), o.Log, reg)
+	if err != nil {
 		return err
 	}
 	db := o.Geo
 	if db == nil {
-		var err error
 		if db, err = geofile.Load(o.GeoIP); err != nil {
 			return err
 		}
@@ -64,13 +62,12 @@ func (o Options) Run(ctx context.Context) error {
 		}
 		listeners = append(listeners, listener)
 	}
-	reg := ops.NewRegistry("fairlead-authdns", ops.Version())
 	opts := authdns.Options{
 		Name: o.Name, Region: o.Region, Version: ops.Version(), DNS: o.DNS, SnapshotDir: o.SnapshotDir,
-		Geo: db, Listener: listeners[0], Log: o.Log, Registerer: reg,
+		Geo: db, Listener: listeners[0], Credentials: program.ServerCredentials(files), Identify: program.Identify(files), Log: o.Log, Registerer: reg,
 	}
 	for _, addr := range o.Controllers {
-		conn, err := ops.Dial(addr, nil)
+		conn, err := ops.Dial(addr, program.ToControllers(files))
 		if err != nil {
 			return closeAll(err)
 		}
@@ -89,7 +86,12 @@ func (o Options) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
-	g.Go(func() error { return ops.HTTP{Listener: listeners[1], Gatherer: reg, Ready: s.Ready}.Run(ctx) })
+	g.Go(func() error {
+		return ops.HTTP{Listener: listeners[1], TLS: o.TLS.HTTP(files), Gatherer: reg, Ready: s.Ready}.Run(ctx)
+	})
+	if files != nil {
+		g.Go(func() error { return files.Run(ctx) })
+	}
 	g.Go(func() error { return geofile.Watch(ctx, o.GeoIP, o.Log, s.SetGeo) })
 	return g.Wait()
 }
@@ -113,10 +115,11 @@ stops answering because they are away.`, &l,
 	f.StringVar(&o.Name, "name", hostname, "this nameserver's name, as its Nameserver resource has it")
 	f.StringVar(&o.Region, "region", "", "the region it is in")
 	f.StringSliceVar(&o.DNS, "dns", []string{":53"}, "addresses to answer DNS on, over UDP and TCP; repeatable")
-	f.StringVar(&o.GRPC, "grpc", "127.0.0.1:7444", "address of explain")
-	f.StringVar(&o.HTTP, "http", "127.0.0.1:8081", "address of /metrics, /healthz and /readyz")
+	f.StringVar(&o.GRPC, "grpc", ":7444", "address of explain")
+	f.StringVar(&o.HTTP, "http", ":8081", "address of /metrics, /healthz and /readyz")
 	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the controllers' gRPC addresses; name at least two")
 	f.StringVar(&o.SnapshotDir, "snapshot-dir", "/var/lib/fairlead/snapshots", "where the last good generations are kept")
 	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB file (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
+	o.TLS.Flags(f)
 	return c
 }

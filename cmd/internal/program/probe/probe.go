@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/probes"
+	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
 // Options is the options of fairlead-probe.
@@ -24,6 +24,7 @@ type Options struct {
 	Name, Region string
 	Controllers  []string
 	HTTP         string
+	TLS          program.TLS
 	AllowTargets []string // prefixes that may be probed although refused by default
 
 	Log     *slog.Logger
@@ -34,9 +35,6 @@ type Options struct {
 func (o Options) Run(ctx context.Context) error {
 	var errs []error
 	var allow []netip.Prefix
-	for _, c := range o.Controllers {
-		errs = append(errs, ops.RequireLoopback("--controllers", c))
-	}
 	for _, text := range o.AllowTargets {
 		p, err := netip.ParsePrefix(text)
 		if err != nil {
@@ -47,14 +45,18 @@ func (o Options) Run(ctx context.Context) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	reg := ops.NewRegistry("fairlead-probe", ops.Version())
+	files, err := o.TLS.Open(identity.Exactly(identity.Agent, o.Region, o.Name), o.Log, reg)
+	if err != nil {
+		return err
+	}
 	listener, err := ops.Listen(ctx, "--http", o.HTTP)
 	if err != nil {
 		return err
 	}
-	reg := ops.NewRegistry("fairlead-probe", ops.Version())
 	opts := probes.Options{
 		Name: o.Name, Region: o.Region, Version: ops.Version(), AllowTargets: allow, Log: o.Log, Registerer: reg,
-		Controllers: o.Controllers, Credentials: insecure.NewCredentials(),
+		Controllers: o.Controllers, Credentials: program.ToControllers(files),
 	}
 	a, err := probes.New(opts)
 	if err != nil {
@@ -65,7 +67,12 @@ func (o Options) Run(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return a.Run(ctx) })
-	g.Go(func() error { return ops.HTTP{Listener: listener, Gatherer: reg, Ready: a.Ready}.Run(ctx) })
+	g.Go(func() error {
+		return ops.HTTP{Listener: listener, TLS: o.TLS.HTTP(files), Gatherer: reg, Ready: a.Ready}.Run(ctx)
+	})
+	if files != nil {
+		g.Go(func() error { return files.Run(ctx) })
+	}
 	return g.Wait()
 }
 
@@ -88,7 +95,8 @@ each as an Agent resource, or its opinions do not count.`, &l,
 	f.StringVar(&o.Name, "name", hostname, "this agent's name, as its Agent resource has it")
 	f.StringVar(&o.Region, "region", "", "the region it looks from")
 	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the gRPC addresses of all controllers")
-	f.StringVar(&o.HTTP, "http", "127.0.0.1:8082", "address of /metrics, /healthz and /readyz")
+	f.StringVar(&o.HTTP, "http", ":8082", "address of /metrics, /healthz and /readyz")
 	f.StringSliceVar(&o.AllowTargets, "allow-target", nil, "prefixes that may be probed although loopback, link-local and multicast are refused")
+	o.TLS.Flags(f)
 	return c
 }
