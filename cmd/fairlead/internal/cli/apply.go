@@ -111,11 +111,7 @@ func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 		if err != nil {
 			return err
 		}
-		var names []string
-		for _, change := range resp.GetChanges() {
-			names = append(names, changeKey(change).String())
-		}
-		err = a.emit(o.output, resp, names, func(p *printer) {
+		err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
 			printChanges(p, resp, o.dryRun)
 			printConvergence(p, resp.GetConvergence())
 		})
@@ -141,7 +137,7 @@ func send(ctx context.Context, c *client, docs []config.Document, req *pb.ApplyR
 }
 
 // Apply applies files, or what is inline if there is any, through the
-// controller at an address. Mistakes in them are all in the error, with their
+// controller at an address, in plain text. Mistakes in them are all in the error, with their
 // places.
 func Apply(ctx context.Context, controller string, files []string, inline []byte) error {
 	if len(inline) > 0 {
@@ -151,7 +147,7 @@ func Apply(ctx context.Context, controller string, files []string, inline []byte
 	if err != nil {
 		return err
 	}
-	c, err := dial(flagController, []string{controller})
+	c, err := dial(flagController, []string{controller}, security{})
 	if err != nil {
 		return err
 	}

@@ -14,31 +14,47 @@ func changeKey(c *pb.Change) config.Key {
 	return config.KeyOf(c.GetBefore())
 }
 
-// printChanges prints what an apply changed, or would: a line for each
-// resource and, of those that are updated, the fields; with -o wide also of
-// those that are created and deleted.
+// printChanges prints what an apply changed, or would, and sums it up.
 func printChanges(p *printer, resp *pb.ApplyResponse, dryRun bool) {
-	n := map[pb.ChangeAction]int{}
-	for _, c := range resp.GetChanges() {
-		n[c.GetAction()]++
+	n := printChangeList(p, resp.GetChanges())
+	say := "%d created, %d updated, %d deleted, %d unchanged; %s"
+	if dryRun {
+		say = "would create %d, update %d, delete %d, leave %d unchanged; %s"
+	}
+	p.linef(bold, say, n.created, n.updated, n.deleted, resp.GetUnchanged(), inGeneration(resp.GetGeneration()))
+}
+
+// changeCount counts changes.
+type changeCount struct{ created, updated, deleted int }
+
+// printChangeList prints a line for each resource and, of those that are
+// updated, the fields; with -o wide also of those that are created and
+// deleted.
+func printChangeList(p *printer, changes []*pb.Change) (n changeCount) {
+	for _, c := range changes {
 		switch c.GetAction() {
 		case pb.ChangeAction_CHANGE_ACTION_CREATE:
+			n.created++
 			p.linef(green, "+ %s", changeKey(c))
 		case pb.ChangeAction_CHANGE_ACTION_DELETE:
+			n.deleted++
 			p.linef(red, "- %s", changeKey(c))
 		default:
+			n.updated++
 			p.linef(yellow, "~ %s", changeKey(c))
 		}
 		if p.wide || c.GetAction() == pb.ChangeAction_CHANGE_ACTION_UPDATE {
 			printFields(p, c)
 		}
 	}
-	created, updated, deleted := n[pb.ChangeAction_CHANGE_ACTION_CREATE], n[pb.ChangeAction_CHANGE_ACTION_UPDATE], n[pb.ChangeAction_CHANGE_ACTION_DELETE]
-	if dryRun {
-		p.linef(bold, "would create %d, update %d, delete %d, leave %d unchanged; %s", created, updated, deleted, resp.GetUnchanged(), inGeneration(resp.GetGeneration()))
-		return
+	return n
+}
+
+func changeNames(changes []*pb.Change) (names []string) {
+	for _, c := range changes {
+		names = append(names, changeKey(c).String())
 	}
-	p.linef(bold, "%d created, %d updated, %d deleted, %d unchanged; %s", created, updated, deleted, resp.GetUnchanged(), inGeneration(resp.GetGeneration()))
+	return names
 }
 
 func printFields(p *printer, c *pb.Change) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -34,10 +35,18 @@ type client struct {
 
 // connect prepares connections to the controllers; it does not wait for them.
 func (a *app) connect() (*client, error) {
-	if len(a.controllers) == 0 {
+	s, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	if len(s.controllers) == 0 {
 		return nil, usagef("--controller: names none")
 	}
-	return dial(flagController, a.controllers)
+	sec, err := a.secure(s)
+	if err != nil {
+		return nil, err
+	}
+	return dial(flagController, s.controllers, sec)
 }
 
 // The flags that say whom to call.
@@ -47,16 +56,16 @@ const (
 )
 
 // dial prepares connections to the addresses that a flag names.
-func dial(flag string, addrs []string) (*client, error) {
-	c := &controllers{flag: flag}
+func dial(flag string, addrs []string, sec security) (*client, error) {
+	c := &controllers{flag: flag, security: sec}
 	var errs []error
 	for _, addr := range addrs {
 		addr = strings.TrimSpace(addr)
-		if err := ops.RequireLoopback(flag, addr); err != nil {
+		if err := sec.allow(flag, addr); err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		conn, err := ops.Dial(addr, nil)
+		conn, err := ops.Dial(addr, sec.credentials(flag))
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -65,7 +74,7 @@ func dial(flag string, addrs []string) (*client, error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		c.close()
-		return nil, usageError{errs[0]}
+		return nil, usageError{err}
 	}
 	return &client{
 		CatalogServiceClient: pb.NewCatalogServiceClient(c), RegionServiceClient: pb.NewRegionServiceClient(c),
@@ -103,9 +112,10 @@ type callee struct {
 // that one could not take goes to the next: every change carries a request id,
 // so one that had been made after all is not made twice.
 type controllers struct {
-	flag string // that named them
-	all  []callee
-	next int // index of the one that answered last
+	flag     string // that named them
+	security security
+	all      []callee
+	next     int // index of the one that answered last
 }
 
 func (c *controllers) close() {
@@ -153,13 +163,13 @@ type attempt struct {
 
 // unavailable makes one sentence of all attempts.
 func (c *controllers) unavailable(failed []attempt, write bool) error {
-	var refused, silent []string
+	var said, silent []string
 	broke := false
 	for _, f := range failed {
-		why, answered := dialReason(f.message)
+		why, kind := dialReason(f.message, c.flag, c.security)
 		switch {
-		case f.reached && answered:
-			refused = append(refused, f.addr+": "+f.message)
+		case f.reached && kind == answered, kind == insecure:
+			said = append(said, f.addr+": "+why)
 		case f.reached:
 			silent = append(silent, f.addr+" (the connection broke: "+why+")")
 			broke = true
@@ -167,7 +177,7 @@ func (c *controllers) unavailable(failed []attempt, write bool) error {
 			silent = append(silent, f.addr+" ("+why+")")
 		}
 	}
-	msg := strings.Join(refused, "; ")
+	msg := strings.Join(said, "; ")
 	if len(silent) > 0 {
 		if msg != "" {
 			msg += "; "
@@ -181,35 +191,55 @@ func (c *controllers) unavailable(failed []attempt, write bool) error {
 	switch {
 	case broke && write:
 		msg += maybeMade
-	case len(refused) == 0:
+	case len(said) == 0:
 		msg += ": is " + map[string]string{flagController: "a controller", flagNameserver: "a nameserver"}[c.flag] + " running there? " +
 			c.flag + " names another"
 	}
 	return &callError{st: status.New(codes.Unavailable, msg)}
 }
 
-var dialing = regexp.MustCompile(`(?s)^connection error: desc = "(?:transport: Error while dialing: )?(?:dial tcp(?: [^ ]*)?: )?(?:connect: )?(.*?)"?$`)
+// failure is what an UNAVAILABLE is about.
+type failure uint8
 
-// dialReason takes what matters out of gRPC's words on a connection; answered
-// is true when they are not about one, so the controller's own.
-func dialReason(message string) (why string, answered bool) {
-	if m := dialing.FindStringSubmatch(message); m != nil {
-		switch why = m[1]; {
-		case strings.Contains(why, "deadline exceeded"), strings.Contains(why, "i/o timeout"):
-			return "no connection in time", false
-		case strings.Contains(why, "HTTP/1.1"):
-			return "it speaks HTTP, not gRPC", false
-		case strings.Contains(why, "server preface"):
-			return "it does not speak gRPC without TLS", false
+const (
+	answered failure = iota // the words are the server's own
+	silence                 // no connection, or it broke
+	insecure                // TLS, or its lack
+)
+
+var (
+	// dialling are the words around a reason not to be connected.
+	dialling = regexp.MustCompile(`^transport: Error while dialing: (?:dial tcp(?: [^ ]*)?: )?(?:connect: )?`)
+	// socketError is what gRPC says of a connection that ends before it began.
+	socketError = regexp.MustCompile(`^(read|write) tcp `)
+)
+
+// dialReason takes what matters out of gRPC's words on a connection.
+func dialReason(message, flag string, sec security) (why string, kind failure) {
+	if quoted, ok := strings.CutPrefix(message, "connection error: desc = "); ok {
+		if text, err := strconv.Unquote(quoted); err == nil {
+			quoted = text
 		}
-		return why, false
+		message = quoted
+	} else if !socketError.MatchString(message) {
+		for _, s := range []string{"error reading from server", "transport is closing", "keepalive ping"} {
+			if strings.Contains(message, s) {
+				return message, silence
+			}
+		}
+		return message, answered
 	}
-	for _, s := range []string{"error reading from server", "transport is closing", "keepalive ping"} {
-		if strings.Contains(message, s) {
-			return message, false
+	outer := dialling.FindString(message)
+	why = strings.TrimPrefix(message, outer)
+	if strings.Contains(why, "deadline exceeded") || strings.Contains(why, "i/o timeout") {
+		return "no connection in time", silence
+	}
+	if outer == "" {
+		if wrong := sec.handshake(flag, why); wrong != "" {
+			return wrong, insecure
 		}
 	}
-	return message, true
+	return why, silence
 }
 
 // maxReads bounds how often a list is begun again because the configuration

@@ -173,6 +173,42 @@ func TestOperator(t *testing.T) {
 	}
 }
 
+// History at a real controller: what was, going back, and who did it, while
+// somebody watches.
+func TestOperatorHistory(t *testing.T) {
+	addr, _ := startController(t)
+	t.Setenv("FAIRLEAD_CONTROLLER", addr)
+	run(t, "", "config", "history").want(t, exitDone, "no generation yet")
+	run(t, allKindsYAML, "apply", "-f", "-", "--reason", "begin").want(t, exitDone, "11 created")
+	first := strings.TrimSpace(eventually(t, "1.", "config", "history", "-o", "name").out)
+	w := startWatch(t, "--initial")
+	w.shows("generation " + first)
+	w.shows("nameserver ns-1 of region eu-west is not connected")
+
+	www := run(t, "", "get", "service/www.example.test", "-o", "yaml").out
+	run(t, strings.Replace(www, "ttl: 30s", "ttl: 10s", 1), "apply", "-f", "-", "--reason", "faster").want(t, exitDone, "1 updated")
+	w.shows("the configuration changed")
+	run(t, "", "region", "drain", "us-east", "--reason", "fibre cut", "--author", "alice").want(t, exitDone)
+	w.shows("+ drain of region us-east by alice (fibre cut)")
+	run(t, "", "config", "history").want(t, exitDone, "GENERATION  AGE", "apply", "begin", "faster", "fibre cut")
+	run(t, "", "config", "diff", first).want(t, exitDone, "~ services/www.example.test\n    spec:\n  -   ttl: 30s\n  +   ttl: 10s\n", "from generation "+first+" to the current one: 0 created, 1 updated, 0 deleted, 10 unchanged\n")
+	run(t, "", "config", "diff", "1.1", first).want(t, exitFailed, "1.1")
+	run(t, "", "config", "rollback", first, "--dry-run").want(t, exitDone, "+   ttl: 30s", "would go back to the configuration of generation "+first)
+	run(t, "", "config", "rollback", first, "--reason", "too fast").want(t, exitDone, "went back to the configuration of generation "+first+": 0 created, 1 updated, 0 deleted; generation 1.")
+	// The drain stays, and there is nothing left to go back to.
+	eventually(t, "ttl: 30s", "get", "service/www.example.test", "-o", "yaml")
+	run(t, "", "override", "list").want(t, exitDone, "fibre cut")
+	run(t, "", "config", "rollback", first, "--reason", "again").want(t, exitDone, "is that of generation "+first+" already; nothing changes")
+	run(t, "", "events").want(t, exitDone, "anonymous", "rollback", "too fast", "fibre cut", "begin")
+	r := run(t, "", "events", "-o", "json", "--limit", "2")
+	r.want(t, exitDone, "too fast", "fibre cut")
+	if strings.Count(r.out, "\n") != 2 {
+		t.Errorf("want two lines:\n%s", r.out)
+	}
+	run(t, "", "__complete", "config", "rollback", "").want(t, exitDone, first+"\tbegin")
+	w.ends()
+}
+
 // The resources of the tests are those of every kind.
 func TestAllKinds(t *testing.T) {
 	have := map[string]bool{}

@@ -63,7 +63,10 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var wrong mistakes
 	switch {
 	case errors.As(err, &usage), !a.ran:
-		fmt.Fprintf(a.Err, "%s: %s\nusage: %s\n", cmd.CommandPath(), clean(firstLine(err)), cmd.UseLine())
+		for line := range strings.SplitSeq(withoutHelp(err), "\n") {
+			fmt.Fprintf(a.Err, "%s: %s\n", cmd.CommandPath(), clean(line))
+		}
+		fmt.Fprintf(a.Err, "usage: %s\n", cmd.UseLine())
 		return exitUsage
 	case errors.As(err, &late):
 		fmt.Fprintf(a.Err, "fairlead: %s\n", clean(late.Error()))
@@ -76,10 +79,11 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	return exitFailed
 }
 
-// firstLine is an error without the help text that the flag library appends.
-func firstLine(err error) string {
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return line
+// withoutHelp is an error without the suggestions that the command library
+// appends below an empty line. What is left is one mistake a line.
+func withoutHelp(err error) string {
+	text, _, _ := strings.Cut(err.Error(), "\n\n")
+	return strings.TrimRight(text, "\n")
 }
 
 // callError is a call that a controller or nameserver refused or did not

@@ -30,15 +30,17 @@ how the regions rank for it, which of them serve, and on what evidence.
 A controller explains from the newest generation. With --nameserver, that
 nameserver explains from what it answers with at this moment. Both choose by the
 same code that answers queries.`,
-		Example: "  fairlead explain www.example.test --client 193.0.6.139",
-		Args:    exactly("NAME"),
-		RunE:    func(c *cobra.Command, args []string) error { return a.explain(c.Context(), o, args[0]) },
+		Example:           "  fairlead explain www.example.test --client 193.0.6.139",
+		Args:              exactly("NAME"),
+		ValidArgsFunction: a.completeName("service"),
+		RunE:              func(c *cobra.Command, args []string) error { return a.explain(c.Context(), o, args[0]) },
 	}
 	f := c.Flags()
 	f.StringVar(&o.client, "client", "", "the client's address or prefix, as 193.0.6.139 or 193.0.6.0/24")
 	f.StringVar(&o.qtype, "type", "A", "A, AAAA or CNAME")
 	f.StringVar(&o.nameserver, "nameserver", "", "ask this nameserver: a Nameserver resource, or HOST:PORT")
 	outputFlag(c, &o.output, "the answers")
+	_ = c.RegisterFlagCompletionFunc("nameserver", a.completeFlag("nameserver"))
 	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"A", "AAAA", "CNAME"}, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
@@ -67,7 +69,15 @@ func (a *app) explain(ctx context.Context, o explainOptions, name string) error 
 			return err
 		}
 	}
-	c, err := dial(flagNameserver, []string{addr})
+	settings, err := a.settings()
+	if err != nil {
+		return err
+	}
+	sec, err := a.secure(settings)
+	if err != nil {
+		return err
+	}
+	c, err := dial(flagNameserver, []string{addr}, sec)
 	if err != nil {
 		return err
 	}

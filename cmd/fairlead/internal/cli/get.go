@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -187,40 +186,4 @@ func wantReason(reason string) error {
 		return usagef("missing --reason TEXT: say why, for those who find the change later")
 	}
 	return nil
-}
-
-// completeResource completes KIND and then, if a controller answers soon, NAME.
-func (a *app) completeResource(c *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-	switch len(args) {
-	case 0:
-		var kinds []string
-		for _, k := range config.Kinds() {
-			kinds = append(kinds, config.Plural(k))
-		}
-		if c.Name() == "get" {
-			kinds = append(kinds, allKinds)
-		}
-		return kinds, cobra.ShellCompDirectiveNoFileComp
-	case 1:
-		return a.completeNames(c, args[0])
-	}
-	return nil, cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeNames lists the names of a kind.
-func (a *app) completeNames(c *cobra.Command, typed string) ([]string, cobra.ShellCompDirective) {
-	kind, err := config.ParseKind(typed)
-	if err != nil || a.settle(c) != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	a.timeout = time.Second
-	list, err := a.list(c.Context(), kind, "")
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	var names []string
-	for _, r := range list.GetResources() {
-		names = append(names, config.Name(r))
-	}
-	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -20,7 +21,13 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// Contexts of whoever runs the tests are none of theirs.
+func TestMain(m *testing.M) {
+	if err := os.Setenv("FAIRLEAD_CONFIG", filepath.Join(os.DevNull, "none")); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // noon is the moment at which the printers print.
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -83,10 +90,44 @@ type fake struct {
 	pb.UnimplementedOverrideServiceServer
 	pb.UnimplementedInsightServiceServer
 
-	apply  func(*pb.ApplyRequest) (*pb.ApplyResponse, error)
-	list   func(*pb.ListResourcesRequest) (*pb.ListResourcesResponse, error)
-	status func() (*pb.GetStatusResponse, error)
-	drain  func(*pb.DrainRegionRequest) (*pb.DrainRegionResponse, error)
+	apply   func(*pb.ApplyRequest) (*pb.ApplyResponse, error)
+	list    func(*pb.ListResourcesRequest) (*pb.ListResourcesResponse, error)
+	status  func() (*pb.GetStatusResponse, error)
+	drain   func(*pb.DrainRegionRequest) (*pb.DrainRegionResponse, error)
+	explain func(*pb.ExplainRequest) (*pb.ExplainResponse, error)
+
+	generations func(*pb.ListGenerationsRequest) (*pb.ListGenerationsResponse, error)
+	diff        func(*pb.DiffGenerationsRequest) (*pb.DiffGenerationsResponse, error)
+	rollback    func(*pb.RollbackGenerationRequest) (*pb.RollbackGenerationResponse, error)
+	events      func(*pb.ListEventsRequest) (*pb.ListEventsResponse, error)
+	watch       func(*pb.WatchRequest, pb.InsightService_WatchServer) error
+}
+
+func (f *fake) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {
+	return f.explain(r)
+}
+
+func (f *fake) ListGenerations(_ context.Context, r *pb.ListGenerationsRequest) (*pb.ListGenerationsResponse, error) {
+	return f.generations(r)
+}
+
+func (f *fake) DiffGenerations(_ context.Context, r *pb.DiffGenerationsRequest) (*pb.DiffGenerationsResponse, error) {
+	return f.diff(r)
+}
+
+func (f *fake) RollbackGeneration(_ context.Context, r *pb.RollbackGenerationRequest) (*pb.RollbackGenerationResponse, error) {
+	return f.rollback(r)
+}
+
+func (f *fake) ListEvents(_ context.Context, r *pb.ListEventsRequest) (*pb.ListEventsResponse, error) {
+	return f.events(r)
+}
+
+func (f *fake) Watch(r *pb.WatchRequest, s pb.InsightService_WatchServer) error {
+	if f.watch == nil {
+		return f.UnimplementedInsightServiceServer.Watch(r, s)
+	}
+	return f.watch(r, s)
 }
 
 func (f *fake) Apply(_ context.Context, r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
@@ -106,26 +147,34 @@ func (f *fake) DrainRegion(_ context.Context, r *pb.DrainRegionRequest) (*pb.Dra
 }
 
 // serve serves a fake on loopback and returns its address.
-func serve(t *testing.T, f *fake) string {
+func serve(t *testing.T, f *fake, opts ...grpc.ServerOption) string {
+	t.Helper()
+	addr, _ := serveUntil(t, f, opts...)
+	return addr
+}
+
+// serveUntil is serve with a way to stop before the test ends.
+func serveUntil(t *testing.T, f *fake, opts ...grpc.ServerOption) (addr string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(64 << 20))
+	s := grpc.NewServer(append(opts, grpc.MaxRecvMsgSize(64<<20))...)
 	pb.RegisterCatalogServiceServer(s, f)
 	pb.RegisterRegionServiceServer(s, f)
 	pb.RegisterOverrideServiceServer(s, f)
 	pb.RegisterInsightServiceServer(s, f)
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(l) }()
-	t.Cleanup(func() {
+	stop = sync.OnceFunc(func() {
 		s.Stop()
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
 	})
-	return l.Addr().String()
+	t.Cleanup(stop)
+	return l.Addr().String(), stop
 }
 
 // deadAddress is one that nobody listens on.

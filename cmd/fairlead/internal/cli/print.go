@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
@@ -69,6 +71,19 @@ func (a *app) emit(f format, m proto.Message, names []string, human func(p *prin
 	p.wide = f == formatWide
 	human(p)
 	return a.write(p.Bytes(), nil)
+}
+
+// jsonLine is a message as one line.
+func jsonLine(m proto.Message) ([]byte, error) {
+	text, err := config.MessageJSON(m)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, text); err != nil {
+		return nil, err
+	}
+	return append(bytes.TrimRight(b.Bytes(), "\n"), '\n'), nil
 }
 
 func (a *app) write(b []byte, err error) error {
@@ -157,6 +172,22 @@ func cleanLines(s string) string {
 		lines[i] = clean(lines[i])
 	}
 	return strings.Join(lines, "\n")
+}
+
+// moment is a time as scripts and logs have it.
+func moment(at *timestamppb.Timestamp) string {
+	if at == nil {
+		return ""
+	}
+	return at.AsTime().UTC().Format(time.RFC3339)
+}
+
+// few lists the first of many.
+func few(all []string, most int) string {
+	if len(all) <= most {
+		return strings.Join(all, ", ")
+	}
+	return strings.Join(all[:most], ", ") + fmt.Sprintf(" and %d more", len(all)-most)
 }
 
 func generation(g *pb.Generation) regions.Generation {

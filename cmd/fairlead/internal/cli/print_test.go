@@ -98,6 +98,16 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// What is wrong at the controller is told before anything else.
+func TestAlarms(t *testing.T) {
+	st := &pb.GetStatusResponse{Controller: "c", StoreAvailable: true, HealthReady: true, Alarms: []string{"the head is not published:\nepoch 3", "nameserver ns-1 is ahead"}}
+	p := &printer{now: noon}
+	printStatus(p, st)
+	if want := "ALARM: the head is not published:\\nepoch 3\nALARM: nameserver ns-1 is ahead\ncontroller c "; !strings.HasPrefix(p.String(), want) {
+		t.Errorf("want %s first, got\n%s", want, p.String())
+	}
+}
+
 func TestNotWell(t *testing.T) {
 	got := strings.Join(notWell(sampleStatus()), " ")
 	want := "regions/eu-west regions/us-east services/api.example.test services/www.example.test agents/guest agents/probe-ap agents/probe-us nameservers/ns-2 nameservers/ns-3"

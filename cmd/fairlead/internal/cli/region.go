@@ -44,11 +44,16 @@ A drain that stands already stays as it is, unless the new one lasts longer and
 so replaces it.`,
 		Example:           "  fairlead region drain us-east --reason \"fibre cut\" --expire-after 2h --wait 10s",
 		Args:              exactly("REGION"),
-		ValidArgsFunction: a.completeRegion,
-		RunE:              func(c *cobra.Command, args []string) error { return a.drain(c.Context(), o, args[0]) },
+		ValidArgsFunction: a.completeName("region"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if o.author, err = a.author(o.author, c.Flags().Changed("author")); err != nil {
+				return err
+			}
+			return a.drain(c.Context(), o, args[0])
+		},
 	}
 	c.Flags().DurationVar(&o.expireAfter, "expire-after", 0, "remove the drain after this time, as 2h; 0: it stays")
-	o.flags(c, "overrides/ID")
+	o.flags(a, c, "overrides/ID")
 	return c
 }
 
@@ -60,28 +65,28 @@ func (a *app) undrainCommand() *cobra.Command {
 		Long: `Remove the drain of exactly the given scope. The verdicts on the region's
 endpoints count again at once.`,
 		Args:              exactly("REGION"),
-		ValidArgsFunction: a.completeRegion,
-		RunE:              func(c *cobra.Command, args []string) error { return a.undrain(c.Context(), o, args[0]) },
+		ValidArgsFunction: a.completeName("region"),
+		RunE: func(c *cobra.Command, args []string) (err error) {
+			if o.author, err = a.author(o.author, c.Flags().Changed("author")); err != nil {
+				return err
+			}
+			return a.undrain(c.Context(), o, args[0])
+		},
 	}
-	o.flags(c, "overrides/ID of what was removed")
+	o.flags(a, c, "overrides/ID of what was removed")
 	return c
 }
 
-func (o *drainOptions) flags(c *cobra.Command, names string) {
+func (o *drainOptions) flags(a *app, c *cobra.Command, names string) {
 	f := c.Flags()
 	f.StringVar(&o.reason, "reason", "", "why; kept with the change")
-	f.StringVar(&o.author, "author", username(), "who decides it")
+	f.StringVar(&o.author, "author", username(), "who decides it (a context can name you)")
 	f.StringVar(&o.availabilityZone, "availability-zone", "", "only this part of the region")
 	f.StringVar(&o.service, "service", "", "only for this service")
 	waitFlag(c, &o.wait)
 	outputFlag(c, &o.output, names)
-}
-
-func (a *app) completeRegion(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return a.completeNames(c, "region")
+	_ = c.RegisterFlagCompletionFunc("service", a.completeFlag("service"))
+	_ = c.RegisterFlagCompletionFunc("availability-zone", a.completeAvailabilityZone)
 }
 
 // check checks the flags.

@@ -1,8 +1,9 @@
 // Package cli is the operator's command line: every verb of `fairlead` but
 // `dev`. It may import the API's generated code, the pure regions packages and
-// cmd/internal/ops. What it prints comes from the controllers, from a
-// nameserver (explain --nameserver) and from the files that -f names; it keeps
-// nothing itself.
+// cmd/internal/ops and tlsfiles. What it prints comes from the controllers, from a
+// nameserver (explain --nameserver) and from the files that -f names; where to
+// connect, from flags, the environment and the file of contexts, the only thing
+// that it keeps.
 package cli
 
 import (
@@ -16,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
@@ -52,8 +54,16 @@ func isTerminal(f *os.File) bool {
 type app struct {
 	Streams
 	// The persistent flags.
+	flags       *pflag.FlagSet
 	controllers []string
+	tls         struct{ cert, key, ca string }
+	insecure    bool
+	context     string
+	config      string
 	timeout     time.Duration
+	// What they come to, once it is asked for.
+	resolved *settings
+	security *security
 	// ran is set once a command's own work begins: an error before that is
 	// one of usage.
 	ran bool
@@ -76,14 +86,16 @@ func Run(ctx context.Context, args []string, s Streams, extra ...*cobra.Command)
 func (a *app) root(extra []*cobra.Command) *cobra.Command {
 	root := group("fairlead", "Operate Fairlead, the DNS load balancer across regions", `fairlead applies and shows Fairlead's configuration, drains regions and explains
 answers. It talks to the controllers that --controller names, the first that
-answers.
+answers, over mutual TLS; without a certificate, to this machine only.
 
-Every flag can also come from the environment: --dry-run from FAIRLEAD_DRY_RUN.
-A flag on the command line wins.
+Addresses and certificate can be kept in a context (fairlead context set). Every
+flag can also come from the environment: --dry-run from FAIRLEAD_DRY_RUN. A flag
+on the command line wins over the environment, and that over the context.
 
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 		a.applyCommand(), a.diffCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.exportCommand(),
-		a.regionCommand(), a.overrideCommand(), a.explainCommand(), a.statusCommand(), a.zoneCommand(), a.versionCommand(),
+		a.configCommand(), a.regionCommand(), a.overrideCommand(), a.explainCommand(), a.statusCommand(), a.watchCommand(), a.eventsCommand(),
+		a.zoneCommand(), a.contextCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.AddCommand(extra...)
 	root.SetIn(a.In)
@@ -92,8 +104,17 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 	root.SilenceErrors, root.SilenceUsage = true, true
 	f := root.PersistentFlags()
 	f.SortFlags = false
+	a.flags = f
 	f.StringSliceVar(&a.controllers, "controller", []string{defaultController}, "the controllers' gRPC addresses, HOST:PORT; the next is tried when one does not answer")
+	f.StringVar(&a.tls.cert, "tls-cert", "", "your certificate, PEM; fairlead pki issue makes one")
+	f.StringVar(&a.tls.key, "tls-key", "", "its key, PEM, readable by you only")
+	f.StringVar(&a.tls.ca, "tls-ca", "", "the CA certificates that the controllers must be signed by, PEM")
+	f.BoolVar(&a.insecure, "insecure-plaintext", false, "leave TLS out beyond this machine too: whoever is on the way may read and change everything")
+	f.StringVar(&a.context, "context", "", "take addresses and certificate from this context (see fairlead context)")
+	f.StringVar(&a.config, "config", "", "the file of contexts (default: fairlead/config.yaml in your configuration directory)")
 	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer; --wait comes on top")
+	_ = root.RegisterFlagCompletionFunc("context", a.completeContextFlag)
+	_ = root.RegisterFlagCompletionFunc("controller", cobra.NoFileCompletions)
 	// The line of a group's own use says it already.
 	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error { return a.settle(c) }
@@ -118,22 +139,13 @@ func (a *app) mark(c *cobra.Command) {
 // settle sets the flags that were not given from the environment, and checks
 // what all commands share.
 func (a *app) settle(c *cobra.Command) error {
-	var err error
-	c.Flags().VisitAll(func(f *pflag.Flag) {
-		if f.Changed || f.Name == "help" || err != nil {
-			return
-		}
-		name := "FAIRLEAD_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok {
-			if bad := c.Flags().Set(f.Name, v); bad != nil {
-				err = fmt.Errorf("%s=%s: %w", name, v, bad)
-			}
-		}
-	})
-	if err == nil && a.timeout <= 0 {
-		err = fmt.Errorf("--timeout %v: want more than 0s", a.timeout)
+	if err := ops.FromEnvironment(c.Flags()); err != nil {
+		return err
 	}
-	return err
+	if a.timeout <= 0 {
+		return fmt.Errorf("--timeout %v: want more than 0s", a.timeout)
+	}
+	return nil
 }
 
 // group is a command that only holds others.
@@ -167,6 +179,16 @@ func group(use, short, long string, subs ...*cobra.Command) *cobra.Command {
 	}
 	c.AddCommand(subs...)
 	return c
+}
+
+// atMost is the check for arguments that may all be left out.
+func atMost(names ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if len(args) < len(names) {
+			return nil
+		}
+		return exactly(names...)(c, args)
+	}
 }
 
 // exactly is the check for a fixed list of arguments, by what usage calls them.

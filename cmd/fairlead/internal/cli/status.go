@@ -67,6 +67,9 @@ func printStatus(p *printer, st *pb.GetStatusResponse) {
 	if !st.GetStoreAvailable() {
 		p.linef(alarm, "ETCD DOES NOT ANSWER: nothing can be changed, drains neither; answers and failover go on. The state below is the last one known.")
 	}
+	for _, text := range st.GetAlarms() {
+		p.linef(alarm, "ALARM: %s", text)
+	}
 	if !st.GetHealthReady() && !generation(st.GetGeneration()).IsZero() {
 		p.linef(alarm, "HEALTH IS NOT JUDGED here: this controller has not heard enough registered agents; the last verdicts stay, and endpoints never judged count as their services say.")
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -41,7 +42,20 @@ func TestUsage(t *testing.T) {
 		{"status --controller localhost", `--controller "localhost": want HOST:PORT`, "fairlead status"},
 		{"--controller=127.0.0.1:1 status now", `unexpected argument "now"`, "fairlead status"},
 		{"zone check", "missing -f PATH", "fairlead zone check -f PATH... [flags]"},
-		{"completion bash x", "unknown command", "fairlead completion bash"},
+		{"config", "fairlead config: want one of diff, history, rollback", "fairlead config COMMAND"},
+		{"config history --limit -1", "--limit -1: want 0 or more", "fairlead config history [flags]"},
+		{"config diff", "missing A", "fairlead config diff A [B] [flags]"},
+		{"config diff 1.2 1.3 1.4", `unexpected argument "1.4"`, "fairlead config diff"},
+		{"config diff yesterday", `"yesterday" is no generation: want EPOCH.REVISION, as 1.42 (` + "`fairlead config history` lists them)", "fairlead config diff"},
+		{"config rollback", "missing GENERATION", "fairlead config rollback GENERATION --reason TEXT [flags]"},
+		{"config rollback 1.2", "missing --reason TEXT", "fairlead config rollback"},
+		{"config rollback 1.2 --reason x --wait 1h", "--wait 1h0m0s: want 0s to 5m", "fairlead config rollback"},
+		{"events --limit x", `invalid argument "x" for "--limit" flag`, "fairlead events [flags]"},
+		{"watch now", `unexpected argument "now"`, "fairlead watch [flags]"},
+		{"watch -o name", "-o name: want table, wide or json", "fairlead watch"},
+		{"context use", "missing NAME", "fairlead context use NAME"},
+		{"context show a b", `unexpected argument "b"`, "fairlead context show [NAME]"},
+		{"completion bash x", `unexpected argument "x"`, "fairlead completion bash"},
 	} {
 		t.Run(c.args, func(t *testing.T) {
 			r := run(t, "", strings.Fields(c.args)...)
@@ -72,6 +86,23 @@ func TestExtraCommand(t *testing.T) {
 	if code := Run(t.Context(), []string{"extra"}, Streams{Out: &out, Err: &err}, extra); code != exitUsage || !strings.Contains(err.String(), "fairlead extra: no") {
 		t.Errorf("exit code %d, %s", code, err.String())
 	}
+}
+
+// Every mistake of a command line is told.
+func TestAllMistakes(t *testing.T) {
+	extra := &cobra.Command{Use: "extra", RunE: func(*cobra.Command, []string) error { return nil }, PreRunE: func(*cobra.Command, []string) error {
+		return errors.Join(errors.New("--days 0: want more"), errors.New("--dir: want a \x1b[31mdirectory"))
+	}}
+	var out, err strings.Builder
+	code := Run(t.Context(), []string{"extra"}, Streams{Out: &out, Err: &err}, extra)
+	want := "fairlead extra: --days 0: want more\nfairlead extra: --dir: want a \\x1b[31mdirectory\nusage: fairlead extra [flags]\n"
+	if code != exitUsage || err.String() != want {
+		t.Errorf("%d, got\n%swant\n%s", code, err.String(), want)
+	}
+	run(t, "", "status", "--controller", "192.0.2.1:1,nonsense").want(t, exitUsage, "fairlead status: --controller 192.0.2.1:1: plain text", "fairlead status: --controller \"nonsense\": want HOST:PORT\n")
+	t.Setenv("FAIRLEAD_WAIT", "ages")
+	t.Setenv("FAIRLEAD_TIMEOUT", "soon")
+	run(t, "", "apply", "-f", "x").want(t, exitUsage, "fairlead apply: FAIRLEAD_WAIT=ages: ", "fairlead apply: FAIRLEAD_TIMEOUT=soon: ")
 }
 
 // Every flag comes from the environment where the command line is silent.

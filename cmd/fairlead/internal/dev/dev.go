@@ -88,9 +88,6 @@ agent runs here for every Agent resource.`,
 	return c
 }
 
-// agents of the sample: name, region.
-var sampleAgents = [][2]string{{"probe-eu", "eu-west"}, {"probe-us", "us-east"}, {"probe-ap", "ap-northeast"}}
-
 // endpoints of the sample: region, address.
 var sampleEndpoints = [][2]string{{"eu-west", "127.0.10.1"}, {"us-east", "127.0.20.1"}, {"ap-northeast", "127.0.30.1"}}
 
@@ -105,6 +102,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	sample := len(o.Files) == 0
 
+	// Without TLS, loopback it is.
+	for flag, addr := range map[string]string{"--grpc": o.GRPC, "--nameserver-grpc": o.NameserverGRPC, "--http": o.HTTP, "--nameserver-http": o.NameserverHTTP} {
+		if err := ops.RequireLoopback(flag, addr); err != nil {
+			return err
+		}
+	}
 	// What may be taken by somebody else is tried before anything starts.
 	if err := free(ctx, o); err != nil {
 		return err
@@ -215,7 +218,7 @@ func (d *stack) start(ctx context.Context, etcd []string) error {
 	for _, a := range agents {
 		p := probe.Options{
 			Name: a[0], Region: a[1], Controllers: []string{d.controller.GRPC}, HTTP: "127.0.0.1:0",
-			AllowTargets: []string{"127.0.0.0/8", "::1/128"}, Log: d.log.With("program", a[0]),
+			TLS: program.TLS{Insecure: true}, AllowTargets: []string{"127.0.0.0/8", "::1/128"}, Log: d.log.With("program", a[0]),
 		}
 		d.g.Go(func() error { return p.Run(ctx) })
 	}
@@ -248,6 +251,7 @@ func (d *stack) startController(ctx context.Context, etcd []string, db *geo.Data
 	return begin(ctx, d.g, func(started func(program.Started)) error {
 		return controller.Options{
 			Name: "controller-1", Etcd: etcd, GRPC: d.o.GRPC, HTTP: d.o.HTTP, GeoIP: d.o.GeoIP, Geo: db,
+			TLS: program.TLS{Insecure: true},
 			Log: d.log.With("program", "controller"), Started: started,
 		}.Run(ctx)
 	})
@@ -258,6 +262,7 @@ func (d *stack) startNameserver(ctx context.Context, db *geo.Database) (program.
 		return authdns.Options{
 			Name: "ns-1", Region: "eu-west", DNS: d.o.DNS, GRPC: d.o.NameserverGRPC, HTTP: d.o.NameserverHTTP,
 			Controllers: []string{d.controller.GRPC}, SnapshotDir: filepath.Join(d.data, "nameserver"), GeoIP: d.o.GeoIP, Geo: db,
+			TLS: program.TLS{Insecure: true},
 			Log: d.log.With("program", "nameserver"), Started: started,
 		}.Run(ctx)
 	})
