@@ -2,110 +2,196 @@ package e2e
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// cluster is one etcd, two controllers, one nameserver and three agents, each
-// a process of its own, and one HTTP service per region.
+// clusterRegions are the regions, and a client near each.
+var clusterRegions = []struct{ name, coordinates, client string }{
+	{"eu-west", "latitude: 53.35, longitude: -6.26", "193.0.6.0/24"},
+	{"us-east", "latitude: 38.95, longitude: -77.45", "8.8.8.0/24"},
+	{"ap-northeast", "latitude: 35.68, longitude: 139.69", "133.11.0.0/16"},
+}
+
+// Each region is a loopback address of its own, where everything in it listens
+// on these ports. They lie below those that connections are made from, so a
+// program that is started again finds its port free.
+const (
+	etcdPort, etcdPeerPort         = 2379, 2380
+	controllerGRPC, controllerHTTP = 7443, 8080
+	nameserverDNS, nameserverGRPC  = 5300, 7444
+	nameserverHTTP, probeHTTP      = 8081, 8082
+	servicePort                    = 18080
+	interval, timeout, fall        = 500 * time.Millisecond, 200 * time.Millisecond, 2
+	settleLimit                    = 60 * time.Second
+	admin                          = "alice"
+)
+
+// shape says how many of what there are; agents and services are always one in
+// each region.
+type shape struct {
+	etcd, controllers, nameservers int
+	// backwards starts everything before what it depends on.
+	backwards bool
+}
+
+// cluster is an installation over the three regions, each member of it a
+// process of its own, all of them under mutual TLS.
 type cluster struct {
-	t           *testing.T
-	dir         string
-	etcd        *process
-	controllers []*process
-	nameserver  *process
-	agents      []*process
-	services    map[string]*service // by region
+	t     *testing.T // of the test or subtest that uses it
+	root  *testing.T // whose end ends the processes
+	shape shape
+	dir   string
+	net   string // the first three bytes of all addresses
 
-	etcdPort, etcdPeer int
-	grpc, http         []int // of the controllers
-	dns, nsGRPC        int
-	nsHTTP             int
+	// By number; number n is in region n.
+	etcd, controllers, nameservers, agents, services []*node
+
+	pki, etcdPKI       string       // directories of the CAs and the certificates
+	https, etcdMetrics *http.Client // trust them
 }
-
-// clusterRegions are the regions, and where their service listens: each test
-// has addresses of its own, so that tests can run at the same time.
-var clusterRegions = []struct{ name, coordinates string }{
-	{"eu-west", "latitude: 53.35, longitude: -6.26"},
-	{"us-east", "latitude: 38.95, longitude: -77.45"},
-	{"ap-northeast", "latitude: 35.68, longitude: 139.69"},
-}
-
-const interval, timeout, fall = 500 * time.Millisecond, 200 * time.Millisecond, 2
 
 // newCluster starts everything and applies the configuration.
-func newCluster(t *testing.T) *cluster {
+func newCluster(t *testing.T, s shape) *cluster {
 	t.Helper()
-	c := &cluster{t: t, dir: t.TempDir(), services: map[string]*service{}}
-	p := ports(t, 9)
-	c.etcdPort, c.etcdPeer = p[0], p[1]
-	c.grpc, c.http = p[2:4], p[4:6]
-	c.dns, c.nsGRPC, c.nsHTTP = p[6], p[7], p[8]
-	c.startEtcd()
-	c.startControllers()
-	c.startNameserver()
+	// Tests that run at the same time have other addresses.
+	free := ports(t, 1)[0]
+	c := &cluster{t: t, root: t, shape: s, dir: t.TempDir(), net: fmt.Sprintf("127.%d.%d", 100+free/256%100, free%256)}
+	c.issue()
+	for i := range s.etcd {
+		c.etcd = append(c.etcd, c.etcdMember(i))
+	}
+	for i := range s.controllers {
+		c.controllers = append(c.controllers, c.controllerNode(i))
+	}
+	for i := range s.nameservers {
+		c.nameservers = append(c.nameservers, c.nameserverNode(i))
+	}
 	for i, r := range clusterRegions {
-		c.services[r.name] = serve(t, net.JoinHostPort(c.address(i), "18080"))
+		c.agents = append(c.agents, c.agentNode(i))
+		c.services = append(c.services, &node{name: "service-" + r.name, region: i, begin: func() *process {
+			return startService(c.root, net.JoinHostPort(c.host(i), fmt.Sprint(servicePort)))
+		}})
 	}
-	eventually(t, 20*time.Second, "a controller that takes configuration", func() bool {
-		return c.ready(c.http[0]) && c.ready(c.http[1])
-	})
-	run(t, 0, "apply", "-f", write(t, "cluster.yaml", c.configuration()), "--controller", c.controller(0), "--wait", "10s")
-	for _, r := range clusterRegions {
-		c.agents = append(c.agents, start(t, "fairlead-probe", "--name", "probe-"+r.name, "--region", r.name,
-			"--controllers", c.controller(0)+","+c.controller(1), "--http", "127.0.0.1:0", "--allow-target", "127.0.0.0/8"))
+	order := [][]*node{c.services, c.etcd, c.controllers, c.nameservers, c.agents}
+	if s.backwards {
+		slices.Reverse(order)
 	}
-	eventually(t, 20*time.Second, "health", func() bool {
-		return c.ready(c.http[0]) && c.ready(c.http[1]) && strings.Count(run(t, 0, "status", "--controller", c.controller(0)), "probe-") == 3
+	for _, group := range order {
+		for _, n := range group {
+			n.start()
+		}
+		if s.backwards {
+			time.Sleep(time.Second) // to look for what is not there
+		}
+	}
+	eventually(t, settleLimit, "controllers that take configuration", func() bool {
+		return !slices.ContainsFunc(c.controllers, func(n *node) bool { return !c.ready(n.region, controllerHTTP) })
 	})
+	c.run(0, "apply", "-f", write(t, "cluster.yaml", c.configuration()), "--controller", c.controller(0), "--wait", "20s")
+	c.settled()
 	return c
 }
 
-// address is the service's address in the i-th region.
-func (c *cluster) address(i int) string {
-	return fmt.Sprintf("127.%d.%d.%d", 100+c.dns/256%100, c.dns%256, 10*(i+1))
+// on is the cluster as a subtest uses it.
+func (c *cluster) on(t *testing.T) *cluster {
+	d := *c
+	d.t = t
+	return &d
 }
 
-func (c *cluster) addressOf(region string) string {
+// host is the address of a region.
+func (c *cluster) host(region int) string { return fmt.Sprintf("%s.%d", c.net, 10*(region+1)) }
+
+// addressOf is the address of a region's service.
+func (c *cluster) addressOf(region string) string { return c.host(c.regionOf(region)) }
+
+func (c *cluster) regionOf(name string) int {
 	for i, r := range clusterRegions {
-		if r.name == region {
-			return c.address(i)
+		if r.name == name {
+			return i
 		}
 	}
-	c.t.Fatalf("no region %q", region)
-	return ""
+	c.t.Fatalf("no region %q", name)
+	return 0
 }
 
-func (c *cluster) controller(i int) string { return fmt.Sprintf("127.0.0.1:%d", c.grpc[i]) }
-
-func (c *cluster) startEtcd() {
-	client, peer := fmt.Sprintf("http://127.0.0.1:%d", c.etcdPort), fmt.Sprintf("http://127.0.0.1:%d", c.etcdPeer)
-	c.etcd = start(c.t, "etcd", "--data-dir", filepath.Join(c.dir, "etcd"), "--name", "etcd-1", "--log-level", "error",
-		"--listen-client-urls", client, "--advertise-client-urls", client,
-		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", "etcd-1="+peer)
+// at is an address and port in a region.
+func (c *cluster) at(region, port int) string {
+	return net.JoinHostPort(c.host(region), fmt.Sprint(port))
 }
 
-func (c *cluster) startControllers() {
-	c.controllers = nil
-	for i := range c.grpc {
-		c.controllers = append(c.controllers, start(c.t, "fairlead-controller", "--name", fmt.Sprintf("controller-%d", i+1),
-			"--etcd", fmt.Sprintf("127.0.0.1:%d", c.etcdPort), "--grpc", c.controller(i), "--http", fmt.Sprintf("127.0.0.1:%d", c.http[i])))
+func (c *cluster) controller(i int) string { return c.at(i, controllerGRPC) }
+
+// allControllers is what --controllers says.
+func (c *cluster) allControllers() string {
+	var all []string
+	for i := range c.shape.controllers {
+		all = append(all, c.controller(i))
 	}
+	return strings.Join(all, ",")
 }
 
-func (c *cluster) startNameserver() {
-	c.nameserver = start(c.t, "fairlead-authdns", "--name", "ns-1", "--region", "eu-west",
-		"--dns", fmt.Sprintf("127.0.0.1:%d", c.dns), "--grpc", fmt.Sprintf("127.0.0.1:%d", c.nsGRPC), "--http", fmt.Sprintf("127.0.0.1:%d", c.nsHTTP),
-		"--controllers", c.controller(0)+","+c.controller(1), "--snapshot-dir", filepath.Join(c.dir, "snapshots"))
+// program is a node that runs a program.
+func (c *cluster) program(name string, region int, program string, args ...string) *node {
+	return &node{name: name, region: region, begin: func() *process { return start(c.root, program, args...) }}
+}
+
+func (c *cluster) etcdMember(i int) *node {
+	name := func(i int) string { return fmt.Sprintf("etcd-%d", i+1) }
+	var initial []string
+	for j := range c.shape.etcd {
+		initial = append(initial, name(j)+"=https://"+c.at(j, etcdPeerPort))
+	}
+	client, peer, cert := "https://"+c.at(i, etcdPort), "https://"+c.at(i, etcdPeerPort), filepath.Join(c.etcdPKI, name(i))
+	ca := filepath.Join(c.etcdPKI, "ca.crt")
+	return c.program(name(i), i, "etcd", "--name", name(i), "--data-dir", filepath.Join(c.dir, name(i)), "--log-level", "warn",
+		"--listen-client-urls", client, "--advertise-client-urls", client,
+		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(initial, ","),
+		"--cert-file", cert+".crt", "--key-file", cert+".key", "--trusted-ca-file", ca, "--client-cert-auth",
+		"--peer-cert-file", cert+".crt", "--peer-key-file", cert+".key", "--peer-trusted-ca-file", ca, "--peer-client-cert-auth")
+}
+
+func (c *cluster) controllerNode(i int) *node {
+	name := fmt.Sprintf("controller-%d", i+1)
+	var members []string
+	for j := range c.shape.etcd {
+		members = append(members, c.at(j, etcdPort))
+	}
+	etcd := filepath.Join(c.etcdPKI, name)
+	return c.program(name, i, "fairlead-controller", c.tls(name, "--name", name, "--log-format", "json",
+		"--etcd", strings.Join(members, ","), "--etcd-cert", etcd+".crt", "--etcd-key", etcd+".key", "--etcd-ca", filepath.Join(c.etcdPKI, "ca.crt"),
+		"--state-dir", filepath.Join(c.dir, name), "--grpc", c.controller(i), "--http", c.at(i, controllerHTTP))...)
+}
+
+func (c *cluster) nameserverNode(i int) *node {
+	name := fmt.Sprintf("ns-%d", i+1)
+	return c.program(name, i, "fairlead-authdns", c.tls(name, "--name", name, "--region", clusterRegions[i].name, "--log-format", "json",
+		"--dns", c.at(i, nameserverDNS), "--grpc", c.at(i, nameserverGRPC), "--http", c.at(i, nameserverHTTP),
+		"--controllers", c.allControllers(), "--snapshot-dir", filepath.Join(c.dir, name))...)
+}
+
+func (c *cluster) agentNode(i int) *node {
+	name := "probe-" + clusterRegions[i].name
+	return c.program(name, i, "fairlead-probe", c.tls(name, "--name", name, "--region", clusterRegions[i].name, "--log-format", "json",
+		"--controllers", c.allControllers(), "--http", c.at(i, probeHTTP), "--allow-target", "127.0.0.0/8")...)
+}
+
+// run runs the CLI as alice, who is an admin.
+func (c *cluster) run(code int, args ...string) string {
+	c.t.Helper()
+	return run(c.t, code, c.tls(admin, args...)...)
 }
 
 // ready asks /readyz.
-func (c *cluster) ready(port int) bool {
-	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/readyz", port))
+func (c *cluster) ready(region, port int) bool {
+	resp, err := c.https.Get("https://" + c.at(region, port) + "/readyz")
 	if err != nil {
 		return false
 	}
@@ -113,17 +199,87 @@ func (c *cluster) ready(port int) bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// ask digs for a client.
+// settled waits until nothing is amiss at any member.
+func (c *cluster) settled() {
+	c.t.Helper()
+	amiss := ""
+	for end := time.Now().Add(settleLimit); ; time.Sleep(100 * time.Millisecond) {
+		if amiss = c.amiss(); amiss == "" {
+			return
+		}
+		if time.Now().After(end) {
+			c.t.Fatalf("after %v still amiss: %s", settleLimit, amiss)
+		}
+	}
+}
+
+func (c *cluster) amiss() string {
+	for _, n := range c.etcd {
+		if resp, err := c.etcdMetrics.Get("https://" + c.at(n.region, etcdPort) + "/health"); err != nil {
+			return err.Error()
+		} else if body, _ := io.ReadAll(resp.Body); resp.Body.Close() != nil || resp.StatusCode != http.StatusOK {
+			return fmt.Sprintf("%s: %s", n.name, body)
+		}
+	}
+	for i, n := range c.controllers {
+		if !c.ready(n.region, controllerHTTP) {
+			return n.name + " is not ready"
+		}
+		if code, out, err := runTry(c.tls(admin, "status", "-o", "name", "--controller", c.controller(i))...); code != 0 || err != nil || out != "" {
+			return fmt.Sprintf("at %s, not well: %s %v", n.name, strings.Join(strings.Fields(out), " "), err)
+		}
+	}
+	for _, n := range c.nameservers {
+		if !c.ready(n.region, nameserverHTTP) || c.followed(n, time.Now()) < 0 {
+			return n.name + " is not ready, or follows no controller"
+		}
+	}
+	return ""
+}
+
+// followed is the number of the controller that a nameserver followed at a
+// time, or -1.
+func (c *cluster) followed(ns *node, at time.Time) int {
+	followed := -1
+	if len(ns.runs) == 0 {
+		return followed
+	}
+	for _, r := range ns.current().log.all() {
+		switch r.msg {
+		case "following", "following another controller":
+			if !r.at.After(at) {
+				followed = slices.IndexFunc(c.controllers, func(n *node) bool { return c.controller(n.region) == r.text("controller") })
+			}
+		case "no controller to follow; answers stay as they are":
+			if !r.at.After(at) {
+				followed = -1
+			}
+		}
+	}
+	return followed
+}
+
+// ask digs at the first nameserver for a client.
 func (c *cluster) ask(name, client string, args ...string) string {
 	c.t.Helper()
-	return dig(c.t, c.dns, append([]string{"+subnet=" + client, name}, args...)...)
+	return c.askAt(0, name, client, args...)
+}
+
+// askAt digs at a nameserver for a client.
+func (c *cluster) askAt(ns int, name, client string, args ...string) string {
+	c.t.Helper()
+	out, err := digAt(c.host(ns), nameserverDNS, append([]string{"+short", "+subnet=" + client, name}, args...)...)
+	if err != nil {
+		c.t.Fatalf("dig %s at ns-%d: %v\n%s", name, ns+1, err, out)
+	}
+	return strings.TrimSpace(out)
 }
 
 // becomes waits for an answer and returns how long it took since began.
 func (c *cluster) becomes(name, client, want string, began time.Time, limit time.Duration) time.Duration {
 	c.t.Helper()
 	eventually(c.t, limit, fmt.Sprintf("%s to be %s for %s", name, want, client), func() bool {
-		out, err := digTry(c.dns, "+short", "+subnet="+client, name)
+		out, err := digAt(c.host(0), nameserverDNS, "+short", "+subnet="+client, name)
 		return err == nil && strings.TrimSpace(out) == want
 	})
 	return time.Since(began)
@@ -131,20 +287,18 @@ func (c *cluster) becomes(name, client, want string, began time.Time, limit time
 
 func (c *cluster) configuration() string {
 	var b strings.Builder
-	for i, r := range clusterRegions {
+	for _, r := range clusterRegions {
 		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Region\nmetadata: {name: %s}\nspec: {%s}\n---\n", r.name, r.coordinates)
 		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Agent\nmetadata: {name: probe-%s}\nspec: {region: %s}\n---\n", r.name, r.name)
-		_ = i
+	}
+	for i := range c.shape.nameservers {
+		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Nameserver\nmetadata: {name: ns-%d}\nspec: {region: %s, dns: %q, grpc: %q}\n---\n",
+			i+1, clusterRegions[i].name, c.at(i, nameserverDNS), c.at(i, nameserverGRPC))
 	}
 	fmt.Fprintf(&b, `apiVersion: fairlead/v1
-kind: Nameserver
-metadata: {name: ns-1}
-spec: {region: eu-west, dns: "127.0.0.1:%d", grpc: "127.0.0.1:%d"}
----
-apiVersion: fairlead/v1
 kind: HealthCheck
 metadata: {name: web}
-spec: {interval: %v, timeout: %v, rise: 2, fall: %d, http: {port: 18080, path: /healthz}}
+spec: {interval: %v, timeout: %v, rise: 2, fall: %d, http: {port: %d, path: /healthz}}
 ---
 apiVersion: fairlead/v1
 kind: SteeringPolicy
@@ -170,11 +324,11 @@ spec:
     a.b.deep TXT    "below empty non-terminals"
     sub      NS     ns.sub
     ns.sub   A      192.0.2.53
-`, c.dns, c.nsGRPC, interval, timeout, fall)
+`, interval, timeout, fall, servicePort)
 	for name, policy := range map[string]string{"www": "nearest", "pay": "primary-us", "*.tenants": "nearest"} {
 		fmt.Fprintf(&b, "---\napiVersion: fairlead/v1\nkind: Service\nmetadata: {name: %q}\nspec:\n  zone: example.test\n  ttl: 5s\n  policy: %s\n  healthCheck: web\n  endpoints:\n", name+".example.test", policy)
 		for i, r := range clusterRegions {
-			fmt.Fprintf(&b, "    - {name: %s-1, region: %s, addresses: [%s]}\n", r.name, r.name, c.address(i))
+			fmt.Fprintf(&b, "    - {name: %s-1, region: %s, addresses: [%s]}\n", r.name, r.name, c.host(i))
 		}
 	}
 	return b.String()

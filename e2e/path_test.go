@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,21 +26,23 @@ var clients = []struct{ country, v4, v6, region string }{
 }
 
 func TestThePath(t *testing.T) {
-	c := newCluster(t)
+	c := newCluster(t, shape{etcd: 1, controllers: 2, nameservers: 1})
 
 	t.Run("geo", func(t *testing.T) {
+		c := c.on(t)
 		for _, client := range clients {
 			want := c.addressOf(client.region)
 			for _, net := range []string{client.v4, client.v6} {
 				if got := c.ask("www.example.test", net); got != want {
 					t.Errorf("%s %s: %s, want %s (%s)\n%s", client.country, net, got, want, client.region,
-						run(t, 0, "explain", "www.example.test", "--client", net, "--controller", c.controller(0)))
+						c.run(0, "explain", "www.example.test", "--client", net, "--controller", c.controller(0)))
 				}
 			}
 		}
 	})
 
 	t.Run("answers", func(t *testing.T) {
+		c := c.on(t)
 		for _, q := range []struct {
 			args string
 			want []string
@@ -58,7 +61,7 @@ func TestThePath(t *testing.T) {
 			{"+tcp www.example.test A", []string{"status: NOERROR", "(TCP)"}},
 			{"+edns=1 +noednsnegotiation www.example.test A", []string{"status: BADVERS"}},
 		} {
-			out, err := digTry(c.dns, strings.Fields(q.args)...)
+			out, err := digAt(c.host(0), nameserverDNS, strings.Fields(q.args)...)
 			if err != nil {
 				t.Errorf("dig %s: %v\n%s", q.args, err, out)
 			}
@@ -68,29 +71,30 @@ func TestThePath(t *testing.T) {
 				}
 			}
 		}
-		if out, _ := digTry(c.dns, "+subnet=193.0.6.0/24", "www.example.test"); !strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/") || strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/0") {
+		if out, _ := digAt(c.host(0), nameserverDNS, "+subnet=193.0.6.0/24", "www.example.test"); !strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/") || strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/0") {
 			t.Errorf("no scope for a steered answer:\n%s", out)
 		}
-		if out, _ := digTry(c.dns, "+subnet=193.0.6.0/24", "mail.example.test"); !strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/0") {
+		if out, _ := digAt(c.host(0), nameserverDNS, "+subnet=193.0.6.0/24", "mail.example.test"); !strings.Contains(out, "CLIENT-SUBNET: 193.0.6.0/24/0") {
 			t.Errorf("a scope other than 0 for a static answer:\n%s", out)
 		}
 	})
 
 	t.Run("failover and failback", func(t *testing.T) {
+		c := c.on(t)
 		eu, us := c.addressOf("eu-west"), c.addressOf("us-east")
 		limit := fall*interval + timeout + time.Second
 		for round := range 3 {
 			began := time.Now()
-			c.services["eu-west"].failing.Store(true)
+			c.fails(c.regionOf("eu-west"), true)
 			over := c.becomes("www.example.test", "193.0.6.0/24", us, began, 10*time.Second)
 			if over > limit {
 				t.Errorf("round %d: failover after %v, want at most %v", round, over, limit)
 			}
-			if status := run(t, 0, "status", "--controller", c.controller(1)); !strings.Contains(status, "eu-west-1") || !strings.Contains(status, "HTTP 503") && !strings.Contains(status, "UNHEALTHY") {
+			if status := c.run(0, "status", "--controller", c.controller(1)); !strings.Contains(status, "eu-west-1") || !strings.Contains(status, "HTTP 503") && !strings.Contains(status, "UNHEALTHY") {
 				t.Errorf("status does not name the endpoint that failed:\n%s", status)
 			}
 			began = time.Now()
-			c.services["eu-west"].failing.Store(false)
+			c.fails(c.regionOf("eu-west"), false)
 			back := c.becomes("www.example.test", "193.0.6.0/24", eu, began, 10*time.Second)
 			t.Logf("failover after %v, failback after %v (interval %v, timeout %v, fall %d, rise 2)",
 				over.Round(time.Millisecond), back.Round(time.Millisecond), interval, timeout, fall)
@@ -98,6 +102,7 @@ func TestThePath(t *testing.T) {
 	})
 
 	t.Run("active-passive", func(t *testing.T) {
+		c := c.on(t)
 		us, eu := c.addressOf("us-east"), c.addressOf("eu-west")
 		for _, client := range []string{"8.8.8.0/24", "193.0.6.0/24", "133.11.0.0/16"} {
 			if got := c.ask("pay.example.test", client); got != us {
@@ -105,74 +110,78 @@ func TestThePath(t *testing.T) {
 			}
 		}
 		began := time.Now()
-		c.services["us-east"].failing.Store(true)
+		c.fails(c.regionOf("us-east"), true)
 		c.becomes("pay.example.test", "133.11.0.0/16", eu, began, 10*time.Second)
-		c.services["us-east"].failing.Store(false)
+		c.fails(c.regionOf("us-east"), false)
 		c.becomes("pay.example.test", "133.11.0.0/16", us, time.Now(), 10*time.Second)
 	})
 
 	t.Run("drain", func(t *testing.T) {
+		c := c.on(t)
 		eu, us := c.addressOf("eu-west"), c.addressOf("us-east")
 		began := time.Now()
-		out := run(t, 0, "region", "drain", "eu-west", "--reason", "maintenance", "--wait", "5s", "--controller", c.controller(0))
+		out := c.run(0, "region", "drain", "eu-west", "--reason", "maintenance", "--wait", "5s", "--controller", c.controller(0))
 		took := time.Since(began)
 		if got := c.ask("www.example.test", "193.0.6.0/24"); got != us {
 			t.Errorf("drained, but the answer is %s, want %s\n%s", got, us, out)
 		}
 		t.Logf("drain confirmed by every nameserver after %v", took.Round(time.Millisecond))
-		x := run(t, 0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--controller", c.controller(1))
+		x := c.run(0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--controller", c.controller(1))
 		for _, want := range []string{"maintenance", "us-east", "drain", "NL"} {
 			if !strings.Contains(x, want) {
 				t.Errorf("explain says nothing of %q:\n%s", want, x)
 			}
 		}
 		// The same from the nameserver that answers.
-		if n := run(t, 0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--nameserver", "ns-1", "--controller", c.controller(1)); !strings.Contains(n, "maintenance") || !strings.Contains(n, us) {
+		if n := c.run(0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--nameserver", "ns-1", "--controller", c.controller(1)); !strings.Contains(n, "maintenance") || !strings.Contains(n, us) {
 			t.Errorf("the nameserver explains otherwise:\n%s", n)
 		}
 		// The drained region is the last resort when the others die.
-		c.services["us-east"].failing.Store(true)
-		c.services["ap-northeast"].failing.Store(true)
+		c.fails(c.regionOf("us-east"), true)
+		c.fails(c.regionOf("ap-northeast"), true)
 		c.becomes("www.example.test", "193.0.6.0/24", eu, time.Now(), 10*time.Second)
-		c.services["us-east"].failing.Store(false)
-		c.services["ap-northeast"].failing.Store(false)
+		c.fails(c.regionOf("us-east"), false)
+		c.fails(c.regionOf("ap-northeast"), false)
 		c.becomes("www.example.test", "193.0.6.0/24", us, time.Now(), 10*time.Second)
-		run(t, 0, "region", "undrain", "eu-west", "--reason", "done", "--wait", "5s", "--controller", c.controller(1))
+		c.run(0, "region", "undrain", "eu-west", "--reason", "done", "--wait", "5s", "--controller", c.controller(1))
 		if got := c.ask("www.example.test", "193.0.6.0/24"); got != eu {
 			t.Errorf("undrained, but the answer is %s", got)
 		}
-		run(t, 1, "region", "drain", "eu-wst", "--reason", "x", "--controller", c.controller(0))
+		c.run(1, "region", "drain", "eu-wst", "--reason", "x", "--controller", c.controller(0))
 	})
 
 	t.Run("everything down is never empty", func(t *testing.T) {
-		for _, s := range c.services {
-			s.failing.Store(true)
+		c := c.on(t)
+		for region := range clusterRegions {
+			c.fails(region, true)
 		}
 		eventually(t, 10*time.Second, "the all-down rung", func() bool {
-			return strings.Contains(run(t, 0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--controller", c.controller(0)), "all-down")
+			return strings.Contains(c.run(0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--controller", c.controller(0)), "all-down")
 		})
 		if got, want := c.ask("www.example.test", "193.0.6.0/24"), c.addressOf("eu-west"); got != want {
 			t.Errorf("all down: %q, want %s by serve-all", got, want)
 		}
-		for _, s := range c.services {
-			s.failing.Store(false)
+		for region := range clusterRegions {
+			c.fails(region, false)
 		}
 		eventually(t, 10*time.Second, "health", func() bool {
-			return !strings.Contains(run(t, 0, "explain", "www.example.test", "--client", "193.0.6.0/24", "--controller", c.controller(0)), "all-down")
+			return strings.Contains(c.run(0, "status", "--controller", c.controller(0)), "all endpoints healthy")
 		})
 	})
 
 	t.Run("one controller dies", func(t *testing.T) {
+		c := c.on(t)
 		c.controllers[0].kill()
 		began := time.Now()
-		c.services["eu-west"].failing.Store(true)
+		c.fails(c.regionOf("eu-west"), true)
 		over := c.becomes("www.example.test", "193.0.6.0/24", c.addressOf("us-east"), began, 10*time.Second)
 		t.Logf("failover with one of two controllers dead after %v", over.Round(time.Millisecond))
 	})
 
 	// From here on eu-west is down, and the nameserver must remember it.
 	t.Run("controllers and etcd die", func(t *testing.T) {
-		c.etcd.kill()
+		c := c.on(t)
+		c.etcd[0].kill()
 		c.controllers[1].kill()
 		wantEU, wantAP := c.addressOf("us-east"), c.addressOf("ap-northeast")
 		for end := time.Now().Add(3 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
@@ -183,19 +192,20 @@ func TestThePath(t *testing.T) {
 				t.Fatalf("answer changed to %q", got)
 			}
 		}
-		if !c.ready(c.nsHTTP) {
+		if !c.ready(0, nameserverHTTP) {
 			t.Error("the nameserver withdrew because its controllers are away")
 		}
 	})
 
 	t.Run("restart from disk", func(t *testing.T) {
+		c := c.on(t)
 		for _, how := range []os.Signal{syscall.SIGKILL, syscall.SIGTERM} {
-			took := c.nameserver.stop(how)
+			took := c.nameservers[0].current().stop(how)
 			if how == syscall.SIGTERM && took > 2*time.Second {
 				t.Errorf("took %v to end", took)
 			}
 			began := time.Now()
-			c.startNameserver()
+			c.nameservers[0].start()
 			up := c.becomes("www.example.test", "193.0.6.0/24", c.addressOf("us-east"), began, 10*time.Second)
 			if got := c.ask("www.example.test", "133.11.0.0/16"); got != c.addressOf("ap-northeast") {
 				t.Errorf("after a restart: %q", got)
@@ -204,19 +214,38 @@ func TestThePath(t *testing.T) {
 		}
 	})
 
+	// Controllers that start without etcd judge health from their own disk, and
+	// refuse to change anything.
+	t.Run("controllers start without etcd", func(t *testing.T) {
+		c := c.on(t)
+		for _, n := range c.controllers {
+			n.start()
+		}
+		began := time.Now()
+		c.fails(c.regionOf("us-east"), true)
+		over := c.becomes("www.example.test", "193.0.6.0/24", c.addressOf("ap-northeast"), began, 15*time.Second)
+		t.Logf("failover %v after the fault, with controllers just started and no etcd", over.Round(time.Millisecond))
+		if out := c.run(1, "region", "drain", "ap-northeast", "--reason", "x", "--controller", c.controller(0)); !strings.Contains(out, "etcd") {
+			t.Errorf("the refusal does not name etcd:\n%s", out)
+		}
+		c.fails(c.regionOf("us-east"), false)
+		c.becomes("www.example.test", "193.0.6.0/24", c.addressOf("us-east"), time.Now(), 15*time.Second)
+	})
+
 	t.Run("everything comes back", func(t *testing.T) {
-		c.startEtcd()
-		c.startControllers()
-		eventually(t, 20*time.Second, "controllers", func() bool { return c.ready(c.http[0]) && c.ready(c.http[1]) })
+		c := c.on(t)
+		c.etcd[0].start()
+		eventually(t, 20*time.Second, "controllers", func() bool { return c.ready(0, controllerHTTP) && c.ready(1, controllerHTTP) })
 		if got := c.ask("www.example.test", "193.0.6.0/24"); got != c.addressOf("us-east") {
 			t.Errorf("eu-west is down, but the answer is %q", got)
 		}
-		c.services["eu-west"].failing.Store(false)
+		c.fails(c.regionOf("eu-west"), false)
 		c.becomes("www.example.test", "193.0.6.0/24", c.addressOf("eu-west"), time.Now(), 15*time.Second)
 	})
 
 	t.Run("the programs end in time", func(t *testing.T) {
-		for _, p := range append(append([]*process{c.nameserver}, c.controllers...), c.agents...) {
+		for _, n := range slices.Concat(c.nameservers, c.controllers, c.agents) {
+			p := n.current()
 			if took := p.stop(syscall.SIGTERM); took > 2*time.Second {
 				t.Errorf("%s took %v to end", p.name, took)
 			}

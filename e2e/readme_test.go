@@ -26,7 +26,7 @@ func TestReadmeTour(t *testing.T) {
 	// The addresses of this run for those of the README, and back.
 	there := strings.NewReplacer("-p 8053", fmt.Sprintf("-p %d", ps[0]), "127.0.10.1:8090", fmt.Sprintf("127.0.10.1:%d", ps[5]), "/tmp/", dir+"/")
 	back := strings.NewReplacer(dir+"/", "/tmp/")
-	env := append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "NO_COLOR=1", "FAIRLEAD_AUTHOR=alice", fmt.Sprintf("FAIRLEAD_CONTROLLER=127.0.0.1:%d", ps[1]))
+	env := append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"), "FAIRLEAD_AUTHOR=alice", fmt.Sprintf("FAIRLEAD_CONTROLLER=127.0.0.1:%d", ps[1]))
 
 	blocks := regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatchIndex(string(text), -1)
 	if len(blocks) < 5 {

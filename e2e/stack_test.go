@@ -3,18 +3,15 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -24,6 +21,10 @@ import (
 var programs string
 
 func TestMain(m *testing.M) {
+	if addr := os.Getenv(serviceAddr); addr != "" {
+		fmt.Fprintln(os.Stderr, runService(addr))
+		os.Exit(1)
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "fairlead-e2e-")
 		if err != nil {
@@ -78,42 +79,32 @@ type process struct {
 	err  error
 }
 
-// output keeps what a program prints.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
-}
-
 // start runs a program until the test ends. What it printed is shown when the
 // test failed.
 func start(t *testing.T, program string, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, name: program, log: &output{}, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(programs, program), args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.Env = append(os.Environ(), "NO_COLOR=1")
+	name := program
+	if i := slices.Index(args, "--name"); i >= 0 && i+1 < len(args) {
+		name += " " + args[i+1]
+	}
+	return launch(t, name, exec.Command(filepath.Join(programs, program), args...))
+}
+
+func launch(t *testing.T, name string, cmd *exec.Cmd) *process {
+	t.Helper()
+	p := &process{t: t, name: name, cmd: cmd, log: &output{}, done: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.log, p.log
+	cmd.Env = append(os.Environ(), append(cmd.Env, "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"))...)
 	// A child outlives no test run, however that ends.
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { p.err = p.cmd.Wait(); close(p.done) }()
+	go func() { p.err = cmd.Wait(); close(p.done) }()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			t.Logf("%s %s printed:\n%s", program, strings.Join(args, " "), p.log)
+			t.Logf("%s printed:\n%s", name, p.log)
 		}
 	})
 	return p
@@ -123,6 +114,16 @@ func start(t *testing.T, program string, args ...string) *process {
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.done
+}
+
+// running tells whether it has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.done:
+		return false
+	default:
+		return true
+	}
 }
 
 // stop asks it to end and returns how long that took.
@@ -178,46 +179,12 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 	}
 }
 
-// service is an HTTP service that can be made to fail in several ways.
-type service struct {
-	addr    string
-	failing atomic.Bool
-	srv     *http.Server
-}
+func digTry(port int, args ...string) (string, error) { return digAt("127.0.0.1", port, args...) }
 
-// serve runs a service on an address until the test ends.
-func serve(t *testing.T, addr string) *service {
-	t.Helper()
-	s := &service{addr: addr}
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.srv = &http.Server{ReadHeaderTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if s.failing.Load() {
-			http.Error(w, "failing", http.StatusServiceUnavailable)
-		}
-	})}
-	go func() { _ = s.srv.Serve(l) }()
-	t.Cleanup(func() { s.srv.Close() })
-	return s
-}
-
-// dig asks the nameserver on a port of 127.0.0.1 and returns the short
-// answer, lines sorted as they came.
-func dig(t *testing.T, port int, args ...string) string {
-	t.Helper()
-	out, err := digTry(port, append([]string{"+short"}, args...)...)
-	if err != nil {
-		t.Fatalf("dig %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(out)
-}
-
-func digTry(port int, args ...string) (string, error) {
+func digAt(server string, port int, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	all := append([]string{"@127.0.0.1", "-p", fmt.Sprint(port), "+tries=1", "+time=2", "+nocookie"}, args...)
+	all := append([]string{"@" + server, "-p", fmt.Sprint(port), "+tries=1", "+time=2", "+nocookie"}, args...)
 	out, err := exec.CommandContext(ctx, "dig", all...).CombinedOutput()
 	return string(out), err
 }
@@ -225,20 +192,30 @@ func digTry(port int, args ...string) (string, error) {
 // run runs the CLI and returns what it printed; it must exit with code.
 func run(t *testing.T, code int, args ...string) string {
 	t.Helper()
-	cmd := exec.Command(filepath.Join(programs, "fairlead"), args...)
-	cmd.Env = append(os.Environ(), "NO_COLOR=1")
-	out, err := cmd.CombinedOutput()
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else if err != nil {
+	began := time.Now()
+	got, out, err := runTry(args...)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Logf("fairlead %s took %v", strings.Join(args, " "), took.Round(time.Millisecond))
 	}
 	if got != code {
 		t.Fatalf("fairlead %s: exit %d, want %d\n%s", strings.Join(args, " "), got, code, out)
 	}
-	return string(out)
+	return out
+}
+
+// runTry runs the CLI and returns how it ended and what it printed.
+func runTry(args ...string) (code int, out string, err error) {
+	cmd := exec.Command(filepath.Join(programs, "fairlead"), args...)
+	cmd.Env = append(os.Environ(), "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"))
+	text, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode(), string(text), nil
+	}
+	return 0, string(text), err
 }
 
 // write writes a file into the test's directory.

@@ -61,6 +61,7 @@ var rules = []rule{
 	{"the domain is pure: no network, no files, no logging", both(under("regions"), not(generator)), exact("net/http", "os", "log", "log/slog"), false},
 	// regions/config takes HOST:PORT apart with it.
 	{"the domain is pure: no network", both(under("regions"), both(not(generator), not(exact("regions/config")))), exact("net"), false},
+	{"only the REST gateway links grpc-gateway", not(under("controller/rest", "proto/fairlead/v1/gateway")), under("proto/fairlead/v1/gateway", "github.com/grpc-ecosystem"), false},
 	{"the DNS library stays where a later switch is cheap", not(under("regions/zone", "regions/dnssec", "authdns/answer", "probes/check", "e2e")), under("github.com/miekg/dns"), false},
 }
 
@@ -149,6 +150,7 @@ func TestRulesNoticeABreach(t *testing.T) {
 		{"regions/zone", "net", false},
 		{"regions/health", "log/slog", false},
 		{"authdns", "github.com/miekg/dns", false},
+		{"controller/api", "proto/fairlead/v1/gateway", false},
 	} {
 		to := c.to
 		if first, _, _ := strings.Cut(to, "/"); !strings.Contains(first, ".") && !slices.Contains([]string{"net", "log"}, first) {
