@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 PROTO := $(GO) tool -modfile=../.ci/proto.mod
 LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
 
-.PHONY: all build deps test race lint generate e2e fuzz clean
+.PHONY: all build deps test race lint breaking generate e2e bench deploy-check fuzz clean
 
 all: build
 
@@ -21,10 +21,12 @@ deps:
 	@.ci/deps
 
 # Unit tests under the race detector where gcc is there, and the end-to-end
-# tests that need no root.
+# tests that need no root. Built first, then run one package at a time: several
+# start clusters, and two cores are few.
 test: deps
 	@if command -v gcc >/dev/null; then race=-race; else race=; echo "no gcc: without the race detector"; fi; \
-	set -x; $(GO) vet $(PKGS) && CGO_ENABLED=$$([ -n "$$race" ] && echo 1 || echo 0) $(GO) test $$race -count=1 -timeout 10m $(UNIT)
+	set -x; export CGO_ENABLED=$$([ -n "$$race" ] && echo 1 || echo 0); $(GO) vet $(PKGS) && \
+	$(GO) test $$race -count=1 -run '^$$' $(UNIT) >/dev/null && $(GO) test $$race -count=1 -p 1 -timeout 10m $(UNIT)
 	$(MAKE) e2e
 
 race: deps
@@ -38,9 +40,22 @@ lint:
 	$(LINT) run
 	cd proto && $(PROTO) buf lint
 
+# Compares the API with the last release's.
+breaking:
+	.ci/breaking
+
 # Generated code; CI checks that running it changes nothing.
 generate:
 	cd proto && $(PROTO) buf generate
+
+# Benchmarks; the figures are for comparing within one run.
+BENCH ?= .
+bench:
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./regions/... ./authdns/... ./controller/...
+
+# deploy/README.md, run on three hosts made of namespaces; wants root.
+deploy-check:
+	@deploy/check
 
 # Every fuzz target for FUZZTIME each.
 FUZZTIME ?= 30s
