@@ -28,6 +28,7 @@ type ReportRequest struct {
 	//	*ReportRequest_Hello
 	//	*ReportRequest_Opinions
 	//	*ReportRequest_Heartbeat
+	//	*ReportRequest_History
 	Message       isReportRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -97,6 +98,15 @@ func (x *ReportRequest) GetHeartbeat() *AgentHeartbeat {
 	return nil
 }
 
+func (x *ReportRequest) GetHistory() *HistoryReply {
+	if x != nil {
+		if x, ok := x.Message.(*ReportRequest_History); ok {
+			return x.History
+		}
+	}
+	return nil
+}
+
 type isReportRequest_Message interface {
 	isReportRequest_Message()
 }
@@ -113,11 +123,17 @@ type ReportRequest_Heartbeat struct {
 	Heartbeat *AgentHeartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type ReportRequest_History struct {
+	History *HistoryReply `protobuf:"bytes,4,opt,name=history,proto3,oneof"`
+}
+
 func (*ReportRequest_Hello) isReportRequest_Message() {}
 
 func (*ReportRequest_Opinions) isReportRequest_Message() {}
 
 func (*ReportRequest_Heartbeat) isReportRequest_Message() {}
+
+func (*ReportRequest_History) isReportRequest_Message() {}
 
 type AgentHello struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -192,8 +208,11 @@ func (x *AgentHello) GetIncarnation() uint64 {
 type OpinionUpdate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// All opinions (what is not listed is withdrawn) or just the changed ones.
-	Full          bool       `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
-	Opinions      []*Opinion `protobuf:"bytes,2,rep,name=opinions,proto3" json:"opinions,omitempty"`
+	Full     bool       `protobuf:"varint,1,opt,name=full,proto3" json:"full,omitempty"`
+	Opinions []*Opinion `protobuf:"bytes,2,rep,name=opinions,proto3" json:"opinions,omitempty"`
+	// More messages of the same full update follow; it counts when the last one,
+	// without this, is there.
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,13 +261,22 @@ func (x *OpinionUpdate) GetOpinions() []*Opinion {
 	return nil
 }
 
+func (x *OpinionUpdate) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 // AgentHeartbeat says that all opinions sent still hold.
 type AgentHeartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The agent's wall clock, Unix milliseconds, to measure skew; nothing else uses it.
 	ClockMillis int64 `protobuf:"varint,1,opt,name=clock_millis,json=clockMillis,proto3" json:"clock_millis,omitempty"`
 	// The assignments it works on.
-	Generation    *Generation `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation *Generation `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Why the vantage holds itself to be cut off; empty: it does not.
+	Isolated      string `protobuf:"bytes,3,opt,name=isolated,proto3" json:"isolated,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -297,11 +325,19 @@ func (x *AgentHeartbeat) GetGeneration() *Generation {
 	return nil
 }
 
+func (x *AgentHeartbeat) GetIsolated() string {
+	if x != nil {
+		return x.Isolated
+	}
+	return ""
+}
+
 type ReportResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
 	//
 	//	*ReportResponse_Assignments
+	//	*ReportResponse_History
 	Message       isReportResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -353,6 +389,15 @@ func (x *ReportResponse) GetAssignments() *Assignments {
 	return nil
 }
 
+func (x *ReportResponse) GetHistory() *HistoryQuery {
+	if x != nil {
+		if x, ok := x.Message.(*ReportResponse_History); ok {
+			return x.History
+		}
+	}
+	return nil
+}
+
 type isReportResponse_Message interface {
 	isReportResponse_Message()
 }
@@ -361,13 +406,29 @@ type ReportResponse_Assignments struct {
 	Assignments *Assignments `protobuf:"bytes,1,opt,name=assignments,proto3,oneof"`
 }
 
+type ReportResponse_History struct {
+	History *HistoryQuery `protobuf:"bytes,2,opt,name=history,proto3,oneof"`
+}
+
 func (*ReportResponse_Assignments) isReportResponse_Message() {}
 
-// Assignments are all that the agent probes.
+func (*ReportResponse_History) isReportResponse_Message() {}
+
+// Assignments are all that this controller wants the agent to probe. Where a
+// check states how many vantages a target gets, controllers may differ for a
+// while about who they are; an agent probes what any controller of the newest
+// generation wants.
 type Assignments struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Generation    *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
-	Assignments   []*Assignment          `protobuf:"bytes,2,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Generation  *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Assignments []*Assignment          `protobuf:"bytes,2,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	// The assignments, references and fellows are those sent before on this
+	// stream, and none are repeated here.
+	Unchanged bool `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
+	// What tells the agent whether it is cut off itself, HOST:PORT by TCP: its own
+	// references, and its fellow agents' addresses.
+	References    []string `protobuf:"bytes,4,rep,name=references,proto3" json:"references,omitempty"`
+	Fellows       []string `protobuf:"bytes,5,rep,name=fellows,proto3" json:"fellows,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -416,6 +477,153 @@ func (x *Assignments) GetAssignments() []*Assignment {
 	return nil
 }
 
+func (x *Assignments) GetUnchanged() bool {
+	if x != nil {
+		return x.Unchanged
+	}
+	return false
+}
+
+func (x *Assignments) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *Assignments) GetFellows() []string {
+	if x != nil {
+		return x.Fellows
+	}
+	return nil
+}
+
+// HistoryQuery asks for recorded observations.
+type HistoryQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Comes back with the replies.
+	Id uint64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// At most 1000.
+	Targets []string `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	// No older than this, in milliseconds; 0: all there is.
+	MaxAgeMillis  uint64 `protobuf:"varint,3,opt,name=max_age_millis,json=maxAgeMillis,proto3" json:"max_age_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryQuery) Reset() {
+	*x = HistoryQuery{}
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryQuery) ProtoMessage() {}
+
+func (x *HistoryQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryQuery.ProtoReflect.Descriptor instead.
+func (*HistoryQuery) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_agent_service_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *HistoryQuery) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HistoryQuery) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *HistoryQuery) GetMaxAgeMillis() uint64 {
+	if x != nil {
+		return x.MaxAgeMillis
+	}
+	return 0
+}
+
+// HistoryReply answers a query in one or more messages.
+type HistoryReply struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Histories []*ObservationHistory  `protobuf:"bytes,2,rep,name=histories,proto3" json:"histories,omitempty"`
+	// Set on the last message.
+	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryReply) Reset() {
+	*x = HistoryReply{}
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryReply) ProtoMessage() {}
+
+func (x *HistoryReply) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryReply.ProtoReflect.Descriptor instead.
+func (*HistoryReply) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_agent_service_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *HistoryReply) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *HistoryReply) GetHistories() []*ObservationHistory {
+	if x != nil {
+		return x.Histories
+	}
+	return nil
+}
+
+func (x *HistoryReply) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
 type Assignment struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The target's id: CHECK@ADDRESS.
@@ -429,7 +637,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_fairlead_v1_agent_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -441,7 +649,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_agent_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_agent_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -454,7 +662,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_agent_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_agent_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Assignment) GetTarget() string {
@@ -482,34 +690,51 @@ var File_fairlead_v1_agent_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_agent_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1ffairlead/v1/agent_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\"\xc2\x01\n" +
+	"\x1ffairlead/v1/agent_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\"\xf9\x01\n" +
 	"\rReportRequest\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.fairlead.v1.AgentHelloH\x00R\x05hello\x128\n" +
 	"\bopinions\x18\x02 \x01(\v2\x1a.fairlead.v1.OpinionUpdateH\x00R\bopinions\x12;\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x1b.fairlead.v1.AgentHeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x1b.fairlead.v1.AgentHeartbeatH\x00R\theartbeat\x125\n" +
+	"\ahistory\x18\x04 \x01(\v2\x19.fairlead.v1.HistoryReplyH\x00R\ahistoryB\t\n" +
 	"\amessage\"v\n" +
 	"\n" +
 	"AgentHello\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12 \n" +
-	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"U\n" +
+	"\vincarnation\x18\x04 \x01(\x04R\vincarnation\"i\n" +
 	"\rOpinionUpdate\x12\x12\n" +
 	"\x04full\x18\x01 \x01(\bR\x04full\x120\n" +
-	"\bopinions\x18\x02 \x03(\v2\x14.fairlead.v1.OpinionR\bopinions\"l\n" +
+	"\bopinions\x18\x02 \x03(\v2\x14.fairlead.v1.OpinionR\bopinions\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\"\x88\x01\n" +
 	"\x0eAgentHeartbeat\x12!\n" +
 	"\fclock_millis\x18\x01 \x01(\x03R\vclockMillis\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation\"Y\n" +
+	"generation\x12\x1a\n" +
+	"\bisolated\x18\x03 \x01(\tR\bisolated\"\x90\x01\n" +
 	"\x0eReportResponse\x12<\n" +
-	"\vassignments\x18\x01 \x01(\v2\x18.fairlead.v1.AssignmentsH\x00R\vassignmentsB\t\n" +
-	"\amessage\"\x81\x01\n" +
+	"\vassignments\x18\x01 \x01(\v2\x18.fairlead.v1.AssignmentsH\x00R\vassignments\x125\n" +
+	"\ahistory\x18\x02 \x01(\v2\x19.fairlead.v1.HistoryQueryH\x00R\ahistoryB\t\n" +
+	"\amessage\"\xd9\x01\n" +
 	"\vAssignments\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x129\n" +
-	"\vassignments\x18\x02 \x03(\v2\x17.fairlead.v1.AssignmentR\vassignments\"r\n" +
+	"\vassignments\x18\x02 \x03(\v2\x17.fairlead.v1.AssignmentR\vassignments\x12\x1c\n" +
+	"\tunchanged\x18\x03 \x01(\bR\tunchanged\x12\x1e\n" +
+	"\n" +
+	"references\x18\x04 \x03(\tR\n" +
+	"references\x12\x18\n" +
+	"\afellows\x18\x05 \x03(\tR\afellows\"^\n" +
+	"\fHistoryQuery\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets\x12$\n" +
+	"\x0emax_age_millis\x18\x03 \x01(\x04R\fmaxAgeMillis\"q\n" +
+	"\fHistoryReply\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x12=\n" +
+	"\thistories\x18\x02 \x03(\v2\x1f.fairlead.v1.ObservationHistoryR\thistories\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"r\n" +
 	"\n" +
 	"Assignment\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x12\x18\n" +
@@ -530,36 +755,42 @@ func file_fairlead_v1_agent_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_agent_service_proto_rawDescData
 }
 
-var file_fairlead_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
+var file_fairlead_v1_agent_service_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_fairlead_v1_agent_service_proto_goTypes = []any{
-	(*ReportRequest)(nil),   // 0: fairlead.v1.ReportRequest
-	(*AgentHello)(nil),      // 1: fairlead.v1.AgentHello
-	(*OpinionUpdate)(nil),   // 2: fairlead.v1.OpinionUpdate
-	(*AgentHeartbeat)(nil),  // 3: fairlead.v1.AgentHeartbeat
-	(*ReportResponse)(nil),  // 4: fairlead.v1.ReportResponse
-	(*Assignments)(nil),     // 5: fairlead.v1.Assignments
-	(*Assignment)(nil),      // 6: fairlead.v1.Assignment
-	(*Opinion)(nil),         // 7: fairlead.v1.Opinion
-	(*Generation)(nil),      // 8: fairlead.v1.Generation
-	(*HealthCheckSpec)(nil), // 9: fairlead.v1.HealthCheckSpec
+	(*ReportRequest)(nil),      // 0: fairlead.v1.ReportRequest
+	(*AgentHello)(nil),         // 1: fairlead.v1.AgentHello
+	(*OpinionUpdate)(nil),      // 2: fairlead.v1.OpinionUpdate
+	(*AgentHeartbeat)(nil),     // 3: fairlead.v1.AgentHeartbeat
+	(*ReportResponse)(nil),     // 4: fairlead.v1.ReportResponse
+	(*Assignments)(nil),        // 5: fairlead.v1.Assignments
+	(*HistoryQuery)(nil),       // 6: fairlead.v1.HistoryQuery
+	(*HistoryReply)(nil),       // 7: fairlead.v1.HistoryReply
+	(*Assignment)(nil),         // 8: fairlead.v1.Assignment
+	(*Opinion)(nil),            // 9: fairlead.v1.Opinion
+	(*Generation)(nil),         // 10: fairlead.v1.Generation
+	(*ObservationHistory)(nil), // 11: fairlead.v1.ObservationHistory
+	(*HealthCheckSpec)(nil),    // 12: fairlead.v1.HealthCheckSpec
 }
 var file_fairlead_v1_agent_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.v1.ReportRequest.hello:type_name -> fairlead.v1.AgentHello
 	2,  // 1: fairlead.v1.ReportRequest.opinions:type_name -> fairlead.v1.OpinionUpdate
 	3,  // 2: fairlead.v1.ReportRequest.heartbeat:type_name -> fairlead.v1.AgentHeartbeat
-	7,  // 3: fairlead.v1.OpinionUpdate.opinions:type_name -> fairlead.v1.Opinion
-	8,  // 4: fairlead.v1.AgentHeartbeat.generation:type_name -> fairlead.v1.Generation
-	5,  // 5: fairlead.v1.ReportResponse.assignments:type_name -> fairlead.v1.Assignments
-	8,  // 6: fairlead.v1.Assignments.generation:type_name -> fairlead.v1.Generation
-	6,  // 7: fairlead.v1.Assignments.assignments:type_name -> fairlead.v1.Assignment
-	9,  // 8: fairlead.v1.Assignment.check:type_name -> fairlead.v1.HealthCheckSpec
-	0,  // 9: fairlead.v1.AgentService.Report:input_type -> fairlead.v1.ReportRequest
-	4,  // 10: fairlead.v1.AgentService.Report:output_type -> fairlead.v1.ReportResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	7,  // 3: fairlead.v1.ReportRequest.history:type_name -> fairlead.v1.HistoryReply
+	9,  // 4: fairlead.v1.OpinionUpdate.opinions:type_name -> fairlead.v1.Opinion
+	10, // 5: fairlead.v1.AgentHeartbeat.generation:type_name -> fairlead.v1.Generation
+	5,  // 6: fairlead.v1.ReportResponse.assignments:type_name -> fairlead.v1.Assignments
+	6,  // 7: fairlead.v1.ReportResponse.history:type_name -> fairlead.v1.HistoryQuery
+	10, // 8: fairlead.v1.Assignments.generation:type_name -> fairlead.v1.Generation
+	8,  // 9: fairlead.v1.Assignments.assignments:type_name -> fairlead.v1.Assignment
+	11, // 10: fairlead.v1.HistoryReply.histories:type_name -> fairlead.v1.ObservationHistory
+	12, // 11: fairlead.v1.Assignment.check:type_name -> fairlead.v1.HealthCheckSpec
+	0,  // 12: fairlead.v1.AgentService.Report:input_type -> fairlead.v1.ReportRequest
+	4,  // 13: fairlead.v1.AgentService.Report:output_type -> fairlead.v1.ReportResponse
+	13, // [13:14] is the sub-list for method output_type
+	12, // [12:13] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_agent_service_proto_init() }
@@ -574,9 +805,11 @@ func file_fairlead_v1_agent_service_proto_init() {
 		(*ReportRequest_Hello)(nil),
 		(*ReportRequest_Opinions)(nil),
 		(*ReportRequest_Heartbeat)(nil),
+		(*ReportRequest_History)(nil),
 	}
 	file_fairlead_v1_agent_service_proto_msgTypes[4].OneofWrappers = []any{
 		(*ReportResponse_Assignments)(nil),
+		(*ReportResponse_History)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -584,7 +817,7 @@ func file_fairlead_v1_agent_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_agent_service_proto_rawDesc), len(file_fairlead_v1_agent_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   7,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -232,7 +232,10 @@ type ApplyResponse struct {
 	Changes    []*Change   `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
 	Unchanged  uint32      `protobuf:"varint,3,opt,name=unchanged,proto3" json:"unchanged,omitempty"`
 	// Where the generation is served by now; with `wait` only.
-	Convergence   *Convergence `protobuf:"bytes,4,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	Convergence *Convergence `protobuf:"bytes,4,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	// What is allowed and perhaps not meant, of the resources given and of what
+	// they make of the whole, as an active-passive policy without a witness.
+	Warnings      []string `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -295,11 +298,22 @@ func (x *ApplyResponse) GetConvergence() *Convergence {
 	return nil
 }
 
+func (x *ApplyResponse) GetWarnings() []string {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 // Convergence says which nameservers serve a generation.
 type Convergence struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Serving       []string               `protobuf:"bytes,1,rep,name=serving,proto3" json:"serving,omitempty"`
-	Missing       []string               `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Serving []string               `protobuf:"bytes,1,rep,name=serving,proto3" json:"serving,omitempty"`
+	Missing []string               `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"`
+	// Why, by name, for those of missing of which more is known than that they
+	// are not there yet: one serves another installation or epoch, or refuses
+	// the generation.
+	Reasons       map[string]string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -344,6 +358,13 @@ func (x *Convergence) GetServing() []string {
 func (x *Convergence) GetMissing() []string {
 	if x != nil {
 		return x.Missing
+	}
+	return nil
+}
+
+func (x *Convergence) GetReasons() map[string]string {
+	if x != nil {
+		return x.Reasons
 	}
 	return nil
 }
@@ -1272,17 +1293,22 @@ const file_fairlead_v1_catalog_service_proto_rawDesc = "" +
 	"\x06Change\x121\n" +
 	"\x06action\x18\x01 \x01(\x0e2\x19.fairlead.v1.ChangeActionR\x06action\x12-\n" +
 	"\x06before\x18\x02 \x01(\v2\x15.fairlead.v1.ResourceR\x06before\x12+\n" +
-	"\x05after\x18\x03 \x01(\v2\x15.fairlead.v1.ResourceR\x05after\"\xd1\x01\n" +
+	"\x05after\x18\x03 \x01(\v2\x15.fairlead.v1.ResourceR\x05after\"\xed\x01\n" +
 	"\rApplyResponse\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12-\n" +
 	"\achanges\x18\x02 \x03(\v2\x13.fairlead.v1.ChangeR\achanges\x12\x1c\n" +
 	"\tunchanged\x18\x03 \x01(\rR\tunchanged\x12:\n" +
-	"\vconvergence\x18\x04 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"A\n" +
+	"\vconvergence\x18\x04 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\x12\x1a\n" +
+	"\bwarnings\x18\x05 \x03(\tR\bwarnings\"\xbe\x01\n" +
 	"\vConvergence\x12\x18\n" +
 	"\aserving\x18\x01 \x03(\tR\aserving\x12\x18\n" +
-	"\amissing\x18\x02 \x03(\tR\amissing\"z\n" +
+	"\amissing\x18\x02 \x03(\tR\amissing\x12?\n" +
+	"\areasons\x18\x03 \x03(\v2%.fairlead.v1.Convergence.ReasonsEntryR\areasons\x1a:\n" +
+	"\fReasonsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"z\n" +
 	"\x14ListResourcesRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1b\n" +
@@ -1390,7 +1416,7 @@ func file_fairlead_v1_catalog_service_proto_rawDescGZIP() []byte {
 }
 
 var file_fairlead_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_fairlead_v1_catalog_service_proto_goTypes = []any{
 	(ChangeAction)(0),                  // 0: fairlead.v1.ChangeAction
 	(*ApplyRequest)(nil),               // 1: fairlead.v1.ApplyRequest
@@ -1412,64 +1438,66 @@ var file_fairlead_v1_catalog_service_proto_goTypes = []any{
 	(*DiffGenerationsResponse)(nil),    // 17: fairlead.v1.DiffGenerationsResponse
 	(*RollbackGenerationRequest)(nil),  // 18: fairlead.v1.RollbackGenerationRequest
 	(*RollbackGenerationResponse)(nil), // 19: fairlead.v1.RollbackGenerationResponse
-	(*Resource)(nil),                   // 20: fairlead.v1.Resource
-	(*durationpb.Duration)(nil),        // 21: google.protobuf.Duration
-	(*Generation)(nil),                 // 22: fairlead.v1.Generation
-	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
-	(*AuditEvent)(nil),                 // 24: fairlead.v1.AuditEvent
+	nil,                                // 20: fairlead.v1.Convergence.ReasonsEntry
+	(*Resource)(nil),                   // 21: fairlead.v1.Resource
+	(*durationpb.Duration)(nil),        // 22: google.protobuf.Duration
+	(*Generation)(nil),                 // 23: fairlead.v1.Generation
+	(*fieldmaskpb.FieldMask)(nil),      // 24: google.protobuf.FieldMask
+	(*AuditEvent)(nil),                 // 25: fairlead.v1.AuditEvent
 }
 var file_fairlead_v1_catalog_service_proto_depIdxs = []int32{
-	20, // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
-	21, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
+	21, // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
+	22, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
 	0,  // 2: fairlead.v1.Change.action:type_name -> fairlead.v1.ChangeAction
-	20, // 3: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
-	20, // 4: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
-	22, // 5: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 3: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
+	21, // 4: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
+	23, // 5: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
 	2,  // 6: fairlead.v1.ApplyResponse.changes:type_name -> fairlead.v1.Change
 	4,  // 7: fairlead.v1.ApplyResponse.convergence:type_name -> fairlead.v1.Convergence
-	20, // 8: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
-	22, // 9: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
-	20, // 10: fairlead.v1.GetResourceResponse.resource:type_name -> fairlead.v1.Resource
-	22, // 11: fairlead.v1.GetResourceResponse.generation:type_name -> fairlead.v1.Generation
-	20, // 12: fairlead.v1.UpdateResourceRequest.resource:type_name -> fairlead.v1.Resource
-	23, // 13: fairlead.v1.UpdateResourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	21, // 14: fairlead.v1.UpdateResourceRequest.wait:type_name -> google.protobuf.Duration
-	20, // 15: fairlead.v1.UpdateResourceResponse.resource:type_name -> fairlead.v1.Resource
-	22, // 16: fairlead.v1.UpdateResourceResponse.generation:type_name -> fairlead.v1.Generation
-	4,  // 17: fairlead.v1.UpdateResourceResponse.convergence:type_name -> fairlead.v1.Convergence
-	22, // 18: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
-	15, // 19: fairlead.v1.ListGenerationsResponse.generations:type_name -> fairlead.v1.GenerationRecord
-	22, // 20: fairlead.v1.GenerationRecord.generation:type_name -> fairlead.v1.Generation
-	24, // 21: fairlead.v1.GenerationRecord.event:type_name -> fairlead.v1.AuditEvent
-	22, // 22: fairlead.v1.DiffGenerationsRequest.from:type_name -> fairlead.v1.Generation
-	22, // 23: fairlead.v1.DiffGenerationsRequest.to:type_name -> fairlead.v1.Generation
-	2,  // 24: fairlead.v1.DiffGenerationsResponse.changes:type_name -> fairlead.v1.Change
-	22, // 25: fairlead.v1.RollbackGenerationRequest.generation:type_name -> fairlead.v1.Generation
-	21, // 26: fairlead.v1.RollbackGenerationRequest.wait:type_name -> google.protobuf.Duration
-	22, // 27: fairlead.v1.RollbackGenerationResponse.generation:type_name -> fairlead.v1.Generation
-	2,  // 28: fairlead.v1.RollbackGenerationResponse.changes:type_name -> fairlead.v1.Change
-	4,  // 29: fairlead.v1.RollbackGenerationResponse.convergence:type_name -> fairlead.v1.Convergence
-	1,  // 30: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
-	5,  // 31: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
-	7,  // 32: fairlead.v1.CatalogService.GetResource:input_type -> fairlead.v1.GetResourceRequest
-	9,  // 33: fairlead.v1.CatalogService.UpdateResource:input_type -> fairlead.v1.UpdateResourceRequest
-	11, // 34: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
-	13, // 35: fairlead.v1.CatalogService.ListGenerations:input_type -> fairlead.v1.ListGenerationsRequest
-	16, // 36: fairlead.v1.CatalogService.DiffGenerations:input_type -> fairlead.v1.DiffGenerationsRequest
-	18, // 37: fairlead.v1.CatalogService.RollbackGeneration:input_type -> fairlead.v1.RollbackGenerationRequest
-	3,  // 38: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
-	6,  // 39: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
-	8,  // 40: fairlead.v1.CatalogService.GetResource:output_type -> fairlead.v1.GetResourceResponse
-	10, // 41: fairlead.v1.CatalogService.UpdateResource:output_type -> fairlead.v1.UpdateResourceResponse
-	12, // 42: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
-	14, // 43: fairlead.v1.CatalogService.ListGenerations:output_type -> fairlead.v1.ListGenerationsResponse
-	17, // 44: fairlead.v1.CatalogService.DiffGenerations:output_type -> fairlead.v1.DiffGenerationsResponse
-	19, // 45: fairlead.v1.CatalogService.RollbackGeneration:output_type -> fairlead.v1.RollbackGenerationResponse
-	38, // [38:46] is the sub-list for method output_type
-	30, // [30:38] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	20, // 8: fairlead.v1.Convergence.reasons:type_name -> fairlead.v1.Convergence.ReasonsEntry
+	21, // 9: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
+	23, // 10: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 11: fairlead.v1.GetResourceResponse.resource:type_name -> fairlead.v1.Resource
+	23, // 12: fairlead.v1.GetResourceResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 13: fairlead.v1.UpdateResourceRequest.resource:type_name -> fairlead.v1.Resource
+	24, // 14: fairlead.v1.UpdateResourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	22, // 15: fairlead.v1.UpdateResourceRequest.wait:type_name -> google.protobuf.Duration
+	21, // 16: fairlead.v1.UpdateResourceResponse.resource:type_name -> fairlead.v1.Resource
+	23, // 17: fairlead.v1.UpdateResourceResponse.generation:type_name -> fairlead.v1.Generation
+	4,  // 18: fairlead.v1.UpdateResourceResponse.convergence:type_name -> fairlead.v1.Convergence
+	23, // 19: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
+	15, // 20: fairlead.v1.ListGenerationsResponse.generations:type_name -> fairlead.v1.GenerationRecord
+	23, // 21: fairlead.v1.GenerationRecord.generation:type_name -> fairlead.v1.Generation
+	25, // 22: fairlead.v1.GenerationRecord.event:type_name -> fairlead.v1.AuditEvent
+	23, // 23: fairlead.v1.DiffGenerationsRequest.from:type_name -> fairlead.v1.Generation
+	23, // 24: fairlead.v1.DiffGenerationsRequest.to:type_name -> fairlead.v1.Generation
+	2,  // 25: fairlead.v1.DiffGenerationsResponse.changes:type_name -> fairlead.v1.Change
+	23, // 26: fairlead.v1.RollbackGenerationRequest.generation:type_name -> fairlead.v1.Generation
+	22, // 27: fairlead.v1.RollbackGenerationRequest.wait:type_name -> google.protobuf.Duration
+	23, // 28: fairlead.v1.RollbackGenerationResponse.generation:type_name -> fairlead.v1.Generation
+	2,  // 29: fairlead.v1.RollbackGenerationResponse.changes:type_name -> fairlead.v1.Change
+	4,  // 30: fairlead.v1.RollbackGenerationResponse.convergence:type_name -> fairlead.v1.Convergence
+	1,  // 31: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
+	5,  // 32: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
+	7,  // 33: fairlead.v1.CatalogService.GetResource:input_type -> fairlead.v1.GetResourceRequest
+	9,  // 34: fairlead.v1.CatalogService.UpdateResource:input_type -> fairlead.v1.UpdateResourceRequest
+	11, // 35: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
+	13, // 36: fairlead.v1.CatalogService.ListGenerations:input_type -> fairlead.v1.ListGenerationsRequest
+	16, // 37: fairlead.v1.CatalogService.DiffGenerations:input_type -> fairlead.v1.DiffGenerationsRequest
+	18, // 38: fairlead.v1.CatalogService.RollbackGeneration:input_type -> fairlead.v1.RollbackGenerationRequest
+	3,  // 39: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
+	6,  // 40: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
+	8,  // 41: fairlead.v1.CatalogService.GetResource:output_type -> fairlead.v1.GetResourceResponse
+	10, // 42: fairlead.v1.CatalogService.UpdateResource:output_type -> fairlead.v1.UpdateResourceResponse
+	12, // 43: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
+	14, // 44: fairlead.v1.CatalogService.ListGenerations:output_type -> fairlead.v1.ListGenerationsResponse
+	17, // 45: fairlead.v1.CatalogService.DiffGenerations:output_type -> fairlead.v1.DiffGenerationsResponse
+	19, // 46: fairlead.v1.CatalogService.RollbackGeneration:output_type -> fairlead.v1.RollbackGenerationResponse
+	39, // [39:47] is the sub-list for method output_type
+	31, // [31:39] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_catalog_service_proto_init() }
@@ -1485,7 +1513,7 @@ func file_fairlead_v1_catalog_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_catalog_service_proto_rawDesc), len(file_fairlead_v1_catalog_service_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -147,8 +147,10 @@ type NameserverHello struct {
 	Verdicts []*TargetHealth `protobuf:"bytes,6,rep,name=verdicts,proto3" json:"verdicts,omitempty"`
 	// How old that table is, in milliseconds.
 	VerdictsAgeMillis uint64 `protobuf:"varint,7,opt,name=verdicts_age_millis,json=verdictsAgeMillis,proto3" json:"verdicts_age_millis,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The latches that it knows, however old.
+	Latches       *LatchTable `protobuf:"bytes,8,opt,name=latches,proto3" json:"latches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *NameserverHello) Reset() {
@@ -228,6 +230,13 @@ func (x *NameserverHello) GetVerdictsAgeMillis() uint64 {
 		return x.VerdictsAgeMillis
 	}
 	return 0
+}
+
+func (x *NameserverHello) GetLatches() *LatchTable {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
 }
 
 // PlanAcknowledgement says that a generation is served, or why not.
@@ -323,8 +332,17 @@ func (*HealthResync) Descriptor() ([]byte, []int) {
 
 // Following tells whether the nameserver answers by this controller's verdicts.
 type Following struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Following     bool                   `protobuf:"varint,1,opt,name=following,proto3" json:"following,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Following bool                   `protobuf:"varint,1,opt,name=following,proto3" json:"following,omitempty"`
+	// How old the verdicts are that it answers by, in milliseconds.
+	HealthAgeMillis uint64 `protobuf:"varint,2,opt,name=health_age_millis,json=healthAgeMillis,proto3" json:"health_age_millis,omitempty"`
+	// fresh, frozen or fail-open.
+	HealthState string `protobuf:"bytes,3,opt,name=health_state,json=healthState,proto3" json:"health_state,omitempty"`
+	// Targets on which its controllers' verdicts differ, for longer than a few seconds.
+	DivergingTargets uint32 `protobuf:"varint,4,opt,name=diverging_targets,json=divergingTargets,proto3" json:"diverging_targets,omitempty"`
+	// Latches that it knows, that stand, and that this controller has not told it
+	// of; told again now and then while that is so.
+	Latches       *LatchTable `protobuf:"bytes,5,opt,name=latches,proto3" json:"latches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +382,34 @@ func (x *Following) GetFollowing() bool {
 		return x.Following
 	}
 	return false
+}
+
+func (x *Following) GetHealthAgeMillis() uint64 {
+	if x != nil {
+		return x.HealthAgeMillis
+	}
+	return 0
+}
+
+func (x *Following) GetHealthState() string {
+	if x != nil {
+		return x.HealthState
+	}
+	return ""
+}
+
+func (x *Following) GetDivergingTargets() uint32 {
+	if x != nil {
+		return x.DivergingTargets
+	}
+	return 0
+}
+
+func (x *Following) GetLatches() *LatchTable {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
 }
 
 type SubscribeResponse struct {
@@ -526,8 +572,10 @@ type HealthUpdate struct {
 	Full    bool            `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
 	Targets []*TargetHealth `protobuf:"bytes,3,rep,name=targets,proto3" json:"targets,omitempty"`
 	Removed []string        `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"`
-	// Over all (target, verdict) pairs after this update.
-	Digest        uint64 `protobuf:"varint,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Over all verdicts and latches after this update.
+	Digest uint64 `protobuf:"varint,5,opt,name=digest,proto3" json:"digest,omitempty"`
+	// All latches; unset: as before on this stream.
+	Latches       *LatchTable `protobuf:"bytes,6,opt,name=latches,proto3" json:"latches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +643,13 @@ func (x *HealthUpdate) GetDigest() uint64 {
 		return x.Digest
 	}
 	return 0
+}
+
+func (x *HealthUpdate) GetLatches() *LatchTable {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
 }
 
 // Heartbeat comes several times a second.
@@ -792,7 +847,7 @@ const file_fairlead_v1_feed_service_proto_rawDesc = "" +
 	"\x0facknowledgement\x18\x02 \x01(\v2 .fairlead.v1.PlanAcknowledgementH\x00R\x0facknowledgement\x123\n" +
 	"\x06resync\x18\x03 \x01(\v2\x19.fairlead.v1.HealthResyncH\x00R\x06resync\x126\n" +
 	"\tfollowing\x18\x04 \x01(\v2\x16.fairlead.v1.FollowingH\x00R\tfollowingB\t\n" +
-	"\amessage\"\xa7\x02\n" +
+	"\amessage\"\xda\x02\n" +
 	"\x0fNameserverHello\x12\x1e\n" +
 	"\n" +
 	"nameserver\x18\x01 \x01(\tR\n" +
@@ -804,15 +859,20 @@ const file_fairlead_v1_feed_service_proto_rawDesc = "" +
 	"generation\x12\"\n" +
 	"\finstallation\x18\x05 \x01(\tR\finstallation\x125\n" +
 	"\bverdicts\x18\x06 \x03(\v2\x19.fairlead.v1.TargetHealthR\bverdicts\x12.\n" +
-	"\x13verdicts_age_millis\x18\a \x01(\x04R\x11verdictsAgeMillis\"h\n" +
+	"\x13verdicts_age_millis\x18\a \x01(\x04R\x11verdictsAgeMillis\x121\n" +
+	"\alatches\x18\b \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\"h\n" +
 	"\x13PlanAcknowledgement\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12\x18\n" +
 	"\arefusal\x18\x02 \x01(\tR\arefusal\"\x0e\n" +
-	"\fHealthResync\")\n" +
+	"\fHealthResync\"\xd8\x01\n" +
 	"\tFollowing\x12\x1c\n" +
-	"\tfollowing\x18\x01 \x01(\bR\tfollowing\"\xba\x01\n" +
+	"\tfollowing\x18\x01 \x01(\bR\tfollowing\x12*\n" +
+	"\x11health_age_millis\x18\x02 \x01(\x04R\x0fhealthAgeMillis\x12!\n" +
+	"\fhealth_state\x18\x03 \x01(\tR\vhealthState\x12+\n" +
+	"\x11diverging_targets\x18\x04 \x01(\rR\x10divergingTargets\x121\n" +
+	"\alatches\x18\x05 \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\"\xba\x01\n" +
 	"\x11SubscribeResponse\x12-\n" +
 	"\x04plan\x18\x01 \x01(\v2\x17.fairlead.v1.PlanUpdateH\x00R\x04plan\x123\n" +
 	"\x06health\x18\x02 \x01(\v2\x19.fairlead.v1.HealthUpdateH\x00R\x06health\x126\n" +
@@ -823,13 +883,14 @@ const file_fairlead_v1_feed_service_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12%\n" +
-	"\x04head\x18\x02 \x01(\v2\x11.fairlead.v1.HeadR\x04head\"\xbf\x01\n" +
+	"\x04head\x18\x02 \x01(\v2\x11.fairlead.v1.HeadR\x04head\"\xf2\x01\n" +
 	"\fHealthUpdate\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.fairlead.v1.HealthVersionR\aversion\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\bR\x04full\x123\n" +
 	"\atargets\x18\x03 \x03(\v2\x19.fairlead.v1.TargetHealthR\atargets\x12\x18\n" +
 	"\aremoved\x18\x04 \x03(\tR\aremoved\x12\x16\n" +
-	"\x06digest\x18\x05 \x01(\x04R\x06digest\"\xef\x01\n" +
+	"\x06digest\x18\x05 \x01(\x04R\x06digest\x121\n" +
+	"\alatches\x18\x06 \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\"\xef\x01\n" +
 	"\tHeartbeat\x124\n" +
 	"\aversion\x18\x01 \x01(\v2\x1a.fairlead.v1.HealthVersionR\aversion\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\x04R\x06digest\x12\x14\n" +
@@ -873,8 +934,9 @@ var file_fairlead_v1_feed_service_proto_goTypes = []any{
 	(*FetchObjectsResponse)(nil), // 10: fairlead.v1.FetchObjectsResponse
 	(*Generation)(nil),           // 11: fairlead.v1.Generation
 	(*TargetHealth)(nil),         // 12: fairlead.v1.TargetHealth
-	(*Head)(nil),                 // 13: fairlead.v1.Head
-	(*HealthVersion)(nil),        // 14: fairlead.v1.HealthVersion
+	(*LatchTable)(nil),           // 13: fairlead.v1.LatchTable
+	(*Head)(nil),                 // 14: fairlead.v1.Head
+	(*HealthVersion)(nil),        // 15: fairlead.v1.HealthVersion
 }
 var file_fairlead_v1_feed_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.v1.SubscribeRequest.hello:type_name -> fairlead.v1.NameserverHello
@@ -883,24 +945,27 @@ var file_fairlead_v1_feed_service_proto_depIdxs = []int32{
 	4,  // 3: fairlead.v1.SubscribeRequest.following:type_name -> fairlead.v1.Following
 	11, // 4: fairlead.v1.NameserverHello.generation:type_name -> fairlead.v1.Generation
 	12, // 5: fairlead.v1.NameserverHello.verdicts:type_name -> fairlead.v1.TargetHealth
-	11, // 6: fairlead.v1.PlanAcknowledgement.generation:type_name -> fairlead.v1.Generation
-	6,  // 7: fairlead.v1.SubscribeResponse.plan:type_name -> fairlead.v1.PlanUpdate
-	7,  // 8: fairlead.v1.SubscribeResponse.health:type_name -> fairlead.v1.HealthUpdate
-	8,  // 9: fairlead.v1.SubscribeResponse.heartbeat:type_name -> fairlead.v1.Heartbeat
-	11, // 10: fairlead.v1.PlanUpdate.generation:type_name -> fairlead.v1.Generation
-	13, // 11: fairlead.v1.PlanUpdate.head:type_name -> fairlead.v1.Head
-	14, // 12: fairlead.v1.HealthUpdate.version:type_name -> fairlead.v1.HealthVersion
-	12, // 13: fairlead.v1.HealthUpdate.targets:type_name -> fairlead.v1.TargetHealth
-	14, // 14: fairlead.v1.Heartbeat.version:type_name -> fairlead.v1.HealthVersion
-	0,  // 15: fairlead.v1.FeedService.Subscribe:input_type -> fairlead.v1.SubscribeRequest
-	9,  // 16: fairlead.v1.FeedService.FetchObjects:input_type -> fairlead.v1.FetchObjectsRequest
-	5,  // 17: fairlead.v1.FeedService.Subscribe:output_type -> fairlead.v1.SubscribeResponse
-	10, // 18: fairlead.v1.FeedService.FetchObjects:output_type -> fairlead.v1.FetchObjectsResponse
-	17, // [17:19] is the sub-list for method output_type
-	15, // [15:17] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	13, // 6: fairlead.v1.NameserverHello.latches:type_name -> fairlead.v1.LatchTable
+	11, // 7: fairlead.v1.PlanAcknowledgement.generation:type_name -> fairlead.v1.Generation
+	13, // 8: fairlead.v1.Following.latches:type_name -> fairlead.v1.LatchTable
+	6,  // 9: fairlead.v1.SubscribeResponse.plan:type_name -> fairlead.v1.PlanUpdate
+	7,  // 10: fairlead.v1.SubscribeResponse.health:type_name -> fairlead.v1.HealthUpdate
+	8,  // 11: fairlead.v1.SubscribeResponse.heartbeat:type_name -> fairlead.v1.Heartbeat
+	11, // 12: fairlead.v1.PlanUpdate.generation:type_name -> fairlead.v1.Generation
+	14, // 13: fairlead.v1.PlanUpdate.head:type_name -> fairlead.v1.Head
+	15, // 14: fairlead.v1.HealthUpdate.version:type_name -> fairlead.v1.HealthVersion
+	12, // 15: fairlead.v1.HealthUpdate.targets:type_name -> fairlead.v1.TargetHealth
+	13, // 16: fairlead.v1.HealthUpdate.latches:type_name -> fairlead.v1.LatchTable
+	15, // 17: fairlead.v1.Heartbeat.version:type_name -> fairlead.v1.HealthVersion
+	0,  // 18: fairlead.v1.FeedService.Subscribe:input_type -> fairlead.v1.SubscribeRequest
+	9,  // 19: fairlead.v1.FeedService.FetchObjects:input_type -> fairlead.v1.FetchObjectsRequest
+	5,  // 20: fairlead.v1.FeedService.Subscribe:output_type -> fairlead.v1.SubscribeResponse
+	10, // 21: fairlead.v1.FeedService.FetchObjects:output_type -> fairlead.v1.FetchObjectsResponse
+	20, // [20:22] is the sub-list for method output_type
+	18, // [18:20] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_feed_service_proto_init() }

@@ -76,6 +76,60 @@ func (HealthStatus) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{0}
 }
 
+// ObservationResult is what one check said.
+type ObservationResult int32
+
+const (
+	ObservationResult_OBSERVATION_RESULT_UNSPECIFIED ObservationResult = 0
+	ObservationResult_OBSERVATION_RESULT_PASSED      ObservationResult = 1
+	ObservationResult_OBSERVATION_RESULT_FAILED      ObservationResult = 2
+	// No evidence: the fault was the vantage's own.
+	ObservationResult_OBSERVATION_RESULT_ABSTAINED ObservationResult = 3
+)
+
+// Enum value maps for ObservationResult.
+var (
+	ObservationResult_name = map[int32]string{
+		0: "OBSERVATION_RESULT_UNSPECIFIED",
+		1: "OBSERVATION_RESULT_PASSED",
+		2: "OBSERVATION_RESULT_FAILED",
+		3: "OBSERVATION_RESULT_ABSTAINED",
+	}
+	ObservationResult_value = map[string]int32{
+		"OBSERVATION_RESULT_UNSPECIFIED": 0,
+		"OBSERVATION_RESULT_PASSED":      1,
+		"OBSERVATION_RESULT_FAILED":      2,
+		"OBSERVATION_RESULT_ABSTAINED":   3,
+	}
+)
+
+func (x ObservationResult) Enum() *ObservationResult {
+	p := new(ObservationResult)
+	*p = x
+	return p
+}
+
+func (x ObservationResult) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ObservationResult) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_health_proto_enumTypes[1].Descriptor()
+}
+
+func (ObservationResult) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_health_proto_enumTypes[1]
+}
+
+func (x ObservationResult) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ObservationResult.Descriptor instead.
+func (ObservationResult) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{1}
+}
+
 // Opinion is one vantage's view of one target, after rise/fall hysteresis.
 type Opinion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -90,8 +144,10 @@ type Opinion struct {
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// Changes of the opinion within the last hour.
 	RecentTransitions uint32 `protobuf:"varint,6,opt,name=recent_transitions,json=recentTransitions,proto3" json:"recent_transitions,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The last checks speak against the status and are too few to change it.
+	Wavering      bool `protobuf:"varint,7,opt,name=wavering,proto3" json:"wavering,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Opinion) Reset() {
@@ -166,6 +222,13 @@ func (x *Opinion) GetRecentTransitions() uint32 {
 	return 0
 }
 
+func (x *Opinion) GetWavering() bool {
+	if x != nil {
+		return x.Wavering
+	}
+	return false
+}
+
 // Vote is one vantage's opinion as the quorum took it.
 type Vote struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -176,10 +239,14 @@ type Vote struct {
 	HeldMillis uint64       `protobuf:"varint,4,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
 	Reason     string       `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	// False when the opinion did not count, and why_not says why.
-	Counted       bool   `protobuf:"varint,6,opt,name=counted,proto3" json:"counted,omitempty"`
-	WhyNot        string `protobuf:"bytes,7,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Counted bool   `protobuf:"varint,6,opt,name=counted,proto3" json:"counted,omitempty"`
+	WhyNot  string `protobuf:"bytes,7,opt,name=why_not,json=whyNot,proto3" json:"why_not,omitempty"`
+	// What it counted as; differs from the status while a recovery is damped.
+	CountedAs         HealthStatus `protobuf:"varint,8,opt,name=counted_as,json=countedAs,proto3,enum=fairlead.v1.HealthStatus" json:"counted_as,omitempty"`
+	RecentTransitions uint32       `protobuf:"varint,9,opt,name=recent_transitions,json=recentTransitions,proto3" json:"recent_transitions,omitempty"`
+	Wavering          bool         `protobuf:"varint,10,opt,name=wavering,proto3" json:"wavering,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Vote) Reset() {
@@ -261,6 +328,144 @@ func (x *Vote) GetWhyNot() string {
 	return ""
 }
 
+func (x *Vote) GetCountedAs() HealthStatus {
+	if x != nil {
+		return x.CountedAs
+	}
+	return HealthStatus_HEALTH_STATUS_UNSPECIFIED
+}
+
+func (x *Vote) GetRecentTransitions() uint32 {
+	if x != nil {
+		return x.RecentTransitions
+	}
+	return 0
+}
+
+func (x *Vote) GetWavering() bool {
+	if x != nil {
+		return x.Wavering
+	}
+	return false
+}
+
+// Standing is a verdict that holds.
+type Standing struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The last one that was HEALTHY or UNHEALTHY; UNKNOWN when there was none.
+	Verdict HealthStatus `protobuf:"varint,1,opt,name=verdict,proto3,enum=fairlead.v1.HealthStatus" json:"verdict,omitempty"`
+	// How long ago it came about, in milliseconds.
+	HeldMillis uint64 `protobuf:"varint,2,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
+	// It is HEALTHY and was UNHEALTHY before.
+	Restored      bool `protobuf:"varint,3,opt,name=restored,proto3" json:"restored,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Standing) Reset() {
+	*x = Standing{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Standing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Standing) ProtoMessage() {}
+
+func (x *Standing) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Standing.ProtoReflect.Descriptor instead.
+func (*Standing) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Standing) GetVerdict() HealthStatus {
+	if x != nil {
+		return x.Verdict
+	}
+	return HealthStatus_HEALTH_STATUS_UNSPECIFIED
+}
+
+func (x *Standing) GetHeldMillis() uint64 {
+	if x != nil {
+		return x.HeldMillis
+	}
+	return 0
+}
+
+func (x *Standing) GetRestored() bool {
+	if x != nil {
+		return x.Restored
+	}
+	return false
+}
+
+// RegionStanding is the verdict of one region's vantages.
+type RegionStanding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Region        string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Standing      *Standing              `protobuf:"bytes,2,opt,name=standing,proto3" json:"standing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RegionStanding) Reset() {
+	*x = RegionStanding{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RegionStanding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RegionStanding) ProtoMessage() {}
+
+func (x *RegionStanding) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RegionStanding.ProtoReflect.Descriptor instead.
+func (*RegionStanding) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RegionStanding) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *RegionStanding) GetStanding() *Standing {
+	if x != nil {
+		return x.Standing
+	}
+	return nil
+}
+
 // TargetHealth is the verdict on one target with its evidence.
 type TargetHealth struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -273,14 +478,28 @@ type TargetHealth struct {
 	// How long ago the verdict came about, in milliseconds.
 	HeldMillis uint64 `protobuf:"varint,4,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
 	// The evidence, by region and agent.
-	Votes         []*Vote `protobuf:"bytes,5,rep,name=votes,proto3" json:"votes,omitempty"`
+	Votes []*Vote `protobuf:"bytes,5,rep,name=votes,proto3" json:"votes,omitempty"`
+	// The verdict is HEALTHY and was UNHEALTHY before.
+	Restored bool `protobuf:"varint,6,opt,name=restored,proto3" json:"restored,omitempty"`
+	// What more than half of the registered regions agreed on last. Unset when it
+	// is the verdict; they differ where one of two regions decided while the other
+	// one was silent. Active-passive services follow it.
+	Confirmed *Standing `protobuf:"bytes,7,opt,name=confirmed,proto3" json:"confirmed,omitempty"`
+	// The verdicts of single regions' vantages, by region; only those that differ
+	// from the verdict in status.
+	Regions []*RegionStanding `protobuf:"bytes,8,rep,name=regions,proto3" json:"regions,omitempty"`
+	// The trip of the mass-withdrawal guard that holds the verdict against the
+	// quorum; 0: none does.
+	GuardTrip uint64 `protobuf:"varint,9,opt,name=guard_trip,json=guardTrip,proto3" json:"guard_trip,omitempty"`
+	// An opinion that counts speaks against the verdict, or is about to.
+	Wavering      bool `protobuf:"varint,10,opt,name=wavering,proto3" json:"wavering,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TargetHealth) Reset() {
 	*x = TargetHealth{}
-	mi := &file_fairlead_v1_health_proto_msgTypes[2]
+	mi := &file_fairlead_v1_health_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -292,7 +511,7 @@ func (x *TargetHealth) String() string {
 func (*TargetHealth) ProtoMessage() {}
 
 func (x *TargetHealth) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_health_proto_msgTypes[2]
+	mi := &file_fairlead_v1_health_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -305,7 +524,7 @@ func (x *TargetHealth) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TargetHealth.ProtoReflect.Descriptor instead.
 func (*TargetHealth) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *TargetHealth) GetTarget() string {
@@ -343,6 +562,159 @@ func (x *TargetHealth) GetVotes() []*Vote {
 	return nil
 }
 
+func (x *TargetHealth) GetRestored() bool {
+	if x != nil {
+		return x.Restored
+	}
+	return false
+}
+
+func (x *TargetHealth) GetConfirmed() *Standing {
+	if x != nil {
+		return x.Confirmed
+	}
+	return nil
+}
+
+func (x *TargetHealth) GetRegions() []*RegionStanding {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *TargetHealth) GetGuardTrip() uint64 {
+	if x != nil {
+		return x.GuardTrip
+	}
+	return 0
+}
+
+func (x *TargetHealth) GetWavering() bool {
+	if x != nil {
+		return x.Wavering
+	}
+	return false
+}
+
+// Latch remembers that a region of a service waits for a person. Controllers
+// and nameservers tell each other; the highest trip wins, and only a release
+// (LatchRelease) of that trip or a higher one ends it.
+type Latch struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Region  string                 `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	// Counts up per service and region.
+	Trip uint64 `protobuf:"varint,3,opt,name=trip,proto3" json:"trip,omitempty"`
+	// How long ago it tripped, in milliseconds.
+	HeldMillis    uint64 `protobuf:"varint,4,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Latch) Reset() {
+	*x = Latch{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Latch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Latch) ProtoMessage() {}
+
+func (x *Latch) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Latch.ProtoReflect.Descriptor instead.
+func (*Latch) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Latch) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *Latch) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *Latch) GetTrip() uint64 {
+	if x != nil {
+		return x.Trip
+	}
+	return 0
+}
+
+func (x *Latch) GetHeldMillis() uint64 {
+	if x != nil {
+		return x.HeldMillis
+	}
+	return 0
+}
+
+// LatchTable is all latches that stand, by service and region.
+type LatchTable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Latches       []*Latch               `protobuf:"bytes,1,rep,name=latches,proto3" json:"latches,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatchTable) Reset() {
+	*x = LatchTable{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatchTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatchTable) ProtoMessage() {}
+
+func (x *LatchTable) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatchTable.ProtoReflect.Descriptor instead.
+func (*LatchTable) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LatchTable) GetLatches() []*Latch {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
+}
+
 // HealthVersion orders the states of one controller's incarnation; states of
 // two incarnations are compared by digest only.
 type HealthVersion struct {
@@ -355,7 +727,7 @@ type HealthVersion struct {
 
 func (x *HealthVersion) Reset() {
 	*x = HealthVersion{}
-	mi := &file_fairlead_v1_health_proto_msgTypes[3]
+	mi := &file_fairlead_v1_health_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -367,7 +739,7 @@ func (x *HealthVersion) String() string {
 func (*HealthVersion) ProtoMessage() {}
 
 func (x *HealthVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_health_proto_msgTypes[3]
+	mi := &file_fairlead_v1_health_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -380,7 +752,7 @@ func (x *HealthVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthVersion.ProtoReflect.Descriptor instead.
 func (*HealthVersion) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *HealthVersion) GetIncarnation() uint64 {
@@ -397,11 +769,146 @@ func (x *HealthVersion) GetNumber() uint64 {
 	return 0
 }
 
+// ObservationOutcome is a result with its reason, as it occurs many times.
+type ObservationOutcome struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Result        ObservationResult      `protobuf:"varint,1,opt,name=result,proto3,enum=fairlead.v1.ObservationResult" json:"result,omitempty"`
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObservationOutcome) Reset() {
+	*x = ObservationOutcome{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObservationOutcome) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObservationOutcome) ProtoMessage() {}
+
+func (x *ObservationOutcome) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObservationOutcome.ProtoReflect.Descriptor instead.
+func (*ObservationOutcome) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ObservationOutcome) GetResult() ObservationResult {
+	if x != nil {
+		return x.Result
+	}
+	return ObservationResult_OBSERVATION_RESULT_UNSPECIFIED
+}
+
+func (x *ObservationOutcome) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ObservationHistory is what one vantage observed of one target, oldest first.
+// The lists have equal lengths.
+type ObservationHistory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The target's id: CHECK@ADDRESS.
+	Target string `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	// How long ago each check ended, in milliseconds.
+	AgeMillis []uint64 `protobuf:"varint,2,rep,packed,name=age_millis,json=ageMillis,proto3" json:"age_millis,omitempty"`
+	// How long it took, in microseconds.
+	LatencyMicros []uint32 `protobuf:"varint,3,rep,packed,name=latency_micros,json=latencyMicros,proto3" json:"latency_micros,omitempty"`
+	// An index into outcomes.
+	Outcome       []uint32              `protobuf:"varint,4,rep,packed,name=outcome,proto3" json:"outcome,omitempty"`
+	Outcomes      []*ObservationOutcome `protobuf:"bytes,5,rep,name=outcomes,proto3" json:"outcomes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObservationHistory) Reset() {
+	*x = ObservationHistory{}
+	mi := &file_fairlead_v1_health_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObservationHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObservationHistory) ProtoMessage() {}
+
+func (x *ObservationHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_health_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObservationHistory.ProtoReflect.Descriptor instead.
+func (*ObservationHistory) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_health_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ObservationHistory) GetTarget() string {
+	if x != nil {
+		return x.Target
+	}
+	return ""
+}
+
+func (x *ObservationHistory) GetAgeMillis() []uint64 {
+	if x != nil {
+		return x.AgeMillis
+	}
+	return nil
+}
+
+func (x *ObservationHistory) GetLatencyMicros() []uint32 {
+	if x != nil {
+		return x.LatencyMicros
+	}
+	return nil
+}
+
+func (x *ObservationHistory) GetOutcome() []uint32 {
+	if x != nil {
+		return x.Outcome
+	}
+	return nil
+}
+
+func (x *ObservationHistory) GetOutcomes() []*ObservationOutcome {
+	if x != nil {
+		return x.Outcomes
+	}
+	return nil
+}
+
 var File_fairlead_v1_health_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_health_proto_rawDesc = "" +
 	"\n" +
-	"\x18fairlead/v1/health.proto\x12\vfairlead.v1\"\xe5\x01\n" +
+	"\x18fairlead/v1/health.proto\x12\vfairlead.v1\"\x81\x02\n" +
 	"\aOpinion\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x121\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x19.fairlead.v1.HealthStatusR\x06status\x12\x1f\n" +
@@ -409,7 +916,8 @@ const file_fairlead_v1_health_proto_rawDesc = "" +
 	"heldMillis\x12'\n" +
 	"\x0fobserved_millis\x18\x04 \x01(\x04R\x0eobservedMillis\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12-\n" +
-	"\x12recent_transitions\x18\x06 \x01(\rR\x11recentTransitions\"\xd3\x01\n" +
+	"\x12recent_transitions\x18\x06 \x01(\rR\x11recentTransitions\x12\x1a\n" +
+	"\bwavering\x18\a \x01(\bR\bwavering\"\xd8\x02\n" +
 	"\x04Vote\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x121\n" +
@@ -418,22 +926,66 @@ const file_fairlead_v1_health_proto_rawDesc = "" +
 	"heldMillis\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x18\n" +
 	"\acounted\x18\x06 \x01(\bR\acounted\x12\x17\n" +
-	"\awhy_not\x18\a \x01(\tR\x06whyNot\"\xd8\x01\n" +
+	"\awhy_not\x18\a \x01(\tR\x06whyNot\x128\n" +
+	"\n" +
+	"counted_as\x18\b \x01(\x0e2\x19.fairlead.v1.HealthStatusR\tcountedAs\x12-\n" +
+	"\x12recent_transitions\x18\t \x01(\rR\x11recentTransitions\x12\x1a\n" +
+	"\bwavering\x18\n" +
+	" \x01(\bR\bwavering\"|\n" +
+	"\bStanding\x123\n" +
+	"\averdict\x18\x01 \x01(\x0e2\x19.fairlead.v1.HealthStatusR\averdict\x12\x1f\n" +
+	"\vheld_millis\x18\x02 \x01(\x04R\n" +
+	"heldMillis\x12\x1a\n" +
+	"\brestored\x18\x03 \x01(\bR\brestored\"[\n" +
+	"\x0eRegionStanding\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x121\n" +
+	"\bstanding\x18\x02 \x01(\v2\x15.fairlead.v1.StandingR\bstanding\"\x9b\x03\n" +
 	"\fTargetHealth\x12\x16\n" +
 	"\x06target\x18\x01 \x01(\tR\x06target\x121\n" +
 	"\x06quorum\x18\x02 \x01(\x0e2\x19.fairlead.v1.HealthStatusR\x06quorum\x123\n" +
 	"\averdict\x18\x03 \x01(\x0e2\x19.fairlead.v1.HealthStatusR\averdict\x12\x1f\n" +
 	"\vheld_millis\x18\x04 \x01(\x04R\n" +
 	"heldMillis\x12'\n" +
-	"\x05votes\x18\x05 \x03(\v2\x11.fairlead.v1.VoteR\x05votes\"I\n" +
+	"\x05votes\x18\x05 \x03(\v2\x11.fairlead.v1.VoteR\x05votes\x12\x1a\n" +
+	"\brestored\x18\x06 \x01(\bR\brestored\x123\n" +
+	"\tconfirmed\x18\a \x01(\v2\x15.fairlead.v1.StandingR\tconfirmed\x125\n" +
+	"\aregions\x18\b \x03(\v2\x1b.fairlead.v1.RegionStandingR\aregions\x12\x1d\n" +
+	"\n" +
+	"guard_trip\x18\t \x01(\x04R\tguardTrip\x12\x1a\n" +
+	"\bwavering\x18\n" +
+	" \x01(\bR\bwavering\"n\n" +
+	"\x05Latch\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x12\n" +
+	"\x04trip\x18\x03 \x01(\x04R\x04trip\x12\x1f\n" +
+	"\vheld_millis\x18\x04 \x01(\x04R\n" +
+	"heldMillis\":\n" +
+	"\n" +
+	"LatchTable\x12,\n" +
+	"\alatches\x18\x01 \x03(\v2\x12.fairlead.v1.LatchR\alatches\"I\n" +
 	"\rHealthVersion\x12 \n" +
 	"\vincarnation\x18\x01 \x01(\x04R\vincarnation\x12\x16\n" +
-	"\x06number\x18\x02 \x01(\x04R\x06number*\x80\x01\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\"d\n" +
+	"\x12ObservationOutcome\x126\n" +
+	"\x06result\x18\x01 \x01(\x0e2\x1e.fairlead.v1.ObservationResultR\x06result\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xc9\x01\n" +
+	"\x12ObservationHistory\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\tR\x06target\x12\x1d\n" +
+	"\n" +
+	"age_millis\x18\x02 \x03(\x04R\tageMillis\x12%\n" +
+	"\x0elatency_micros\x18\x03 \x03(\rR\rlatencyMicros\x12\x18\n" +
+	"\aoutcome\x18\x04 \x03(\rR\aoutcome\x12;\n" +
+	"\boutcomes\x18\x05 \x03(\v2\x1f.fairlead.v1.ObservationOutcomeR\boutcomes*\x80\x01\n" +
 	"\fHealthStatus\x12\x1d\n" +
 	"\x19HEALTH_STATUS_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15HEALTH_STATUS_UNKNOWN\x10\x01\x12\x19\n" +
 	"\x15HEALTH_STATUS_HEALTHY\x10\x02\x12\x1b\n" +
-	"\x17HEALTH_STATUS_UNHEALTHY\x10\x03B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\x17HEALTH_STATUS_UNHEALTHY\x10\x03*\x97\x01\n" +
+	"\x11ObservationResult\x12\"\n" +
+	"\x1eOBSERVATION_RESULT_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19OBSERVATION_RESULT_PASSED\x10\x01\x12\x1d\n" +
+	"\x19OBSERVATION_RESULT_FAILED\x10\x02\x12 \n" +
+	"\x1cOBSERVATION_RESULT_ABSTAINED\x10\x03B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_health_proto_rawDescOnce sync.Once
@@ -447,26 +999,41 @@ func file_fairlead_v1_health_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_health_proto_rawDescData
 }
 
-var file_fairlead_v1_health_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_v1_health_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_fairlead_v1_health_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_fairlead_v1_health_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_fairlead_v1_health_proto_goTypes = []any{
-	(HealthStatus)(0),     // 0: fairlead.v1.HealthStatus
-	(*Opinion)(nil),       // 1: fairlead.v1.Opinion
-	(*Vote)(nil),          // 2: fairlead.v1.Vote
-	(*TargetHealth)(nil),  // 3: fairlead.v1.TargetHealth
-	(*HealthVersion)(nil), // 4: fairlead.v1.HealthVersion
+	(HealthStatus)(0),          // 0: fairlead.v1.HealthStatus
+	(ObservationResult)(0),     // 1: fairlead.v1.ObservationResult
+	(*Opinion)(nil),            // 2: fairlead.v1.Opinion
+	(*Vote)(nil),               // 3: fairlead.v1.Vote
+	(*Standing)(nil),           // 4: fairlead.v1.Standing
+	(*RegionStanding)(nil),     // 5: fairlead.v1.RegionStanding
+	(*TargetHealth)(nil),       // 6: fairlead.v1.TargetHealth
+	(*Latch)(nil),              // 7: fairlead.v1.Latch
+	(*LatchTable)(nil),         // 8: fairlead.v1.LatchTable
+	(*HealthVersion)(nil),      // 9: fairlead.v1.HealthVersion
+	(*ObservationOutcome)(nil), // 10: fairlead.v1.ObservationOutcome
+	(*ObservationHistory)(nil), // 11: fairlead.v1.ObservationHistory
 }
 var file_fairlead_v1_health_proto_depIdxs = []int32{
-	0, // 0: fairlead.v1.Opinion.status:type_name -> fairlead.v1.HealthStatus
-	0, // 1: fairlead.v1.Vote.status:type_name -> fairlead.v1.HealthStatus
-	0, // 2: fairlead.v1.TargetHealth.quorum:type_name -> fairlead.v1.HealthStatus
-	0, // 3: fairlead.v1.TargetHealth.verdict:type_name -> fairlead.v1.HealthStatus
-	2, // 4: fairlead.v1.TargetHealth.votes:type_name -> fairlead.v1.Vote
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	0,  // 0: fairlead.v1.Opinion.status:type_name -> fairlead.v1.HealthStatus
+	0,  // 1: fairlead.v1.Vote.status:type_name -> fairlead.v1.HealthStatus
+	0,  // 2: fairlead.v1.Vote.counted_as:type_name -> fairlead.v1.HealthStatus
+	0,  // 3: fairlead.v1.Standing.verdict:type_name -> fairlead.v1.HealthStatus
+	4,  // 4: fairlead.v1.RegionStanding.standing:type_name -> fairlead.v1.Standing
+	0,  // 5: fairlead.v1.TargetHealth.quorum:type_name -> fairlead.v1.HealthStatus
+	0,  // 6: fairlead.v1.TargetHealth.verdict:type_name -> fairlead.v1.HealthStatus
+	3,  // 7: fairlead.v1.TargetHealth.votes:type_name -> fairlead.v1.Vote
+	4,  // 8: fairlead.v1.TargetHealth.confirmed:type_name -> fairlead.v1.Standing
+	5,  // 9: fairlead.v1.TargetHealth.regions:type_name -> fairlead.v1.RegionStanding
+	7,  // 10: fairlead.v1.LatchTable.latches:type_name -> fairlead.v1.Latch
+	1,  // 11: fairlead.v1.ObservationOutcome.result:type_name -> fairlead.v1.ObservationResult
+	10, // 12: fairlead.v1.ObservationHistory.outcomes:type_name -> fairlead.v1.ObservationOutcome
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_health_proto_init() }
@@ -479,8 +1046,8 @@ func file_fairlead_v1_health_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_health_proto_rawDesc), len(file_fairlead_v1_health_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   4,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -22,6 +22,147 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type GetHistoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The owner name.
+	Service string `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	// Only this endpoint; empty: all.
+	Endpoint string `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	// No older than this, in milliseconds; 0: all there is.
+	MaxAgeMillis  uint64 `protobuf:"varint,3,opt,name=max_age_millis,json=maxAgeMillis,proto3" json:"max_age_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHistoryRequest) Reset() {
+	*x = GetHistoryRequest{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHistoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHistoryRequest) ProtoMessage() {}
+
+func (x *GetHistoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHistoryRequest.ProtoReflect.Descriptor instead.
+func (*GetHistoryRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *GetHistoryRequest) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *GetHistoryRequest) GetEndpoint() string {
+	if x != nil {
+		return x.Endpoint
+	}
+	return ""
+}
+
+func (x *GetHistoryRequest) GetMaxAgeMillis() uint64 {
+	if x != nil {
+		return x.MaxAgeMillis
+	}
+	return 0
+}
+
+type GetHistoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The vantage.
+	Agent      string                `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
+	Region     string                `protobuf:"bytes,2,opt,name=region,proto3" json:"region,omitempty"`
+	Registered bool                  `protobuf:"varint,3,opt,name=registered,proto3" json:"registered,omitempty"`
+	Histories  []*ObservationHistory `protobuf:"bytes,4,rep,name=histories,proto3" json:"histories,omitempty"`
+	// In the last message: registered agents that were not heard, each with why.
+	Missing       []string `protobuf:"bytes,5,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetHistoryResponse) Reset() {
+	*x = GetHistoryResponse{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetHistoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetHistoryResponse) ProtoMessage() {}
+
+func (x *GetHistoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetHistoryResponse.ProtoReflect.Descriptor instead.
+func (*GetHistoryResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *GetHistoryResponse) GetAgent() string {
+	if x != nil {
+		return x.Agent
+	}
+	return ""
+}
+
+func (x *GetHistoryResponse) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *GetHistoryResponse) GetRegistered() bool {
+	if x != nil {
+		return x.Registered
+	}
+	return false
+}
+
+func (x *GetHistoryResponse) GetHistories() []*ObservationHistory {
+	if x != nil {
+		return x.Histories
+	}
+	return nil
+}
+
+func (x *GetHistoryResponse) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 type WatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Send the present state first, as changes from nothing: no previous
@@ -33,7 +174,7 @@ type WatchRequest struct {
 
 func (x *WatchRequest) Reset() {
 	*x = WatchRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -45,7 +186,7 @@ func (x *WatchRequest) String() string {
 func (*WatchRequest) ProtoMessage() {}
 
 func (x *WatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[0]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -58,7 +199,7 @@ func (x *WatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
 func (*WatchRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{0}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *WatchRequest) GetInitial() bool {
@@ -77,6 +218,7 @@ type WatchResponse struct {
 	//	*WatchResponse_Verdict
 	//	*WatchResponse_Member
 	//	*WatchResponse_Heartbeat
+	//	*WatchResponse_Health
 	Change        isWatchResponse_Change `protobuf_oneof:"change"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -84,7 +226,7 @@ type WatchResponse struct {
 
 func (x *WatchResponse) Reset() {
 	*x = WatchResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -96,7 +238,7 @@ func (x *WatchResponse) String() string {
 func (*WatchResponse) ProtoMessage() {}
 
 func (x *WatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[1]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -109,7 +251,7 @@ func (x *WatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
 func (*WatchResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *WatchResponse) GetTime() *timestamppb.Timestamp {
@@ -162,6 +304,15 @@ func (x *WatchResponse) GetHeartbeat() *WatchHeartbeat {
 	return nil
 }
 
+func (x *WatchResponse) GetHealth() *HealthEvent {
+	if x != nil {
+		if x, ok := x.Change.(*WatchResponse_Health); ok {
+			return x.Health
+		}
+	}
+	return nil
+}
+
 type isWatchResponse_Change interface {
 	isWatchResponse_Change()
 }
@@ -184,6 +335,10 @@ type WatchResponse_Heartbeat struct {
 	Heartbeat *WatchHeartbeat `protobuf:"bytes,5,opt,name=heartbeat,proto3,oneof"`
 }
 
+type WatchResponse_Health struct {
+	Health *HealthEvent `protobuf:"bytes,6,opt,name=health,proto3,oneof"`
+}
+
 func (*WatchResponse_Generation) isWatchResponse_Change() {}
 
 func (*WatchResponse_Verdict) isWatchResponse_Change() {}
@@ -191,6 +346,73 @@ func (*WatchResponse_Verdict) isWatchResponse_Change() {}
 func (*WatchResponse_Member) isWatchResponse_Change() {}
 
 func (*WatchResponse_Heartbeat) isWatchResponse_Change() {}
+
+func (*WatchResponse_Health) isWatchResponse_Change() {}
+
+// HealthEvent is something about the health plane that a person should know.
+type HealthEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// vantage-isolated, vantage-back, guard-held, guard-released, guard-passed,
+	// latch-tripped or latch-released.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// The agent, target or latch.
+	Subject string `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	// In one sentence.
+	Text          string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthEvent) Reset() {
+	*x = HealthEvent{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthEvent) ProtoMessage() {}
+
+func (x *HealthEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthEvent.ProtoReflect.Descriptor instead.
+func (*HealthEvent) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *HealthEvent) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *HealthEvent) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *HealthEvent) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
 
 // GenerationChange says that a generation was published.
 type GenerationChange struct {
@@ -207,7 +429,7 @@ type GenerationChange struct {
 
 func (x *GenerationChange) Reset() {
 	*x = GenerationChange{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +441,7 @@ func (x *GenerationChange) String() string {
 func (*GenerationChange) ProtoMessage() {}
 
 func (x *GenerationChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +454,7 @@ func (x *GenerationChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationChange.ProtoReflect.Descriptor instead.
 func (*GenerationChange) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GenerationChange) GetGeneration() *Generation {
@@ -284,7 +506,7 @@ type VerdictChange struct {
 
 func (x *VerdictChange) Reset() {
 	*x = VerdictChange{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -296,7 +518,7 @@ func (x *VerdictChange) String() string {
 func (*VerdictChange) ProtoMessage() {}
 
 func (x *VerdictChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -309,7 +531,7 @@ func (x *VerdictChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerdictChange.ProtoReflect.Descriptor instead.
 func (*VerdictChange) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VerdictChange) GetNow() *TargetHealth {
@@ -344,7 +566,7 @@ type MemberChange struct {
 
 func (x *MemberChange) Reset() {
 	*x = MemberChange{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -356,7 +578,7 @@ func (x *MemberChange) String() string {
 func (*MemberChange) ProtoMessage() {}
 
 func (x *MemberChange) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -369,7 +591,7 @@ func (x *MemberChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberChange.ProtoReflect.Descriptor instead.
 func (*MemberChange) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MemberChange) GetAgent() *AgentStatus {
@@ -394,7 +616,7 @@ type WatchHeartbeat struct {
 
 func (x *WatchHeartbeat) Reset() {
 	*x = WatchHeartbeat{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -406,7 +628,7 @@ func (x *WatchHeartbeat) String() string {
 func (*WatchHeartbeat) ProtoMessage() {}
 
 func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -419,7 +641,7 @@ func (x *WatchHeartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchHeartbeat.ProtoReflect.Descriptor instead.
 func (*WatchHeartbeat) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{8}
 }
 
 type ListEventsRequest struct {
@@ -433,7 +655,7 @@ type ListEventsRequest struct {
 
 func (x *ListEventsRequest) Reset() {
 	*x = ListEventsRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -445,7 +667,7 @@ func (x *ListEventsRequest) String() string {
 func (*ListEventsRequest) ProtoMessage() {}
 
 func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -458,7 +680,7 @@ func (x *ListEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsRequest.ProtoReflect.Descriptor instead.
 func (*ListEventsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListEventsRequest) GetPageSize() int32 {
@@ -485,7 +707,7 @@ type ListEventsResponse struct {
 
 func (x *ListEventsResponse) Reset() {
 	*x = ListEventsResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -497,7 +719,7 @@ func (x *ListEventsResponse) String() string {
 func (*ListEventsResponse) ProtoMessage() {}
 
 func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -510,7 +732,7 @@ func (x *ListEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListEventsResponse.ProtoReflect.Descriptor instead.
 func (*ListEventsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListEventsResponse) GetEvents() []*AuditEvent {
@@ -541,7 +763,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +775,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +788,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -618,7 +840,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +852,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +865,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ExplainResponse) GetGeneration() *Generation {
@@ -752,7 +974,7 @@ type ClientLocation struct {
 
 func (x *ClientLocation) Reset() {
 	*x = ClientLocation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +986,7 @@ func (x *ClientLocation) String() string {
 func (*ClientLocation) ProtoMessage() {}
 
 func (x *ClientLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +999,7 @@ func (x *ClientLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLocation.ProtoReflect.Descriptor instead.
 func (*ClientLocation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ClientLocation) GetAddress() string {
@@ -867,7 +1089,7 @@ type RegionExplanation struct {
 
 func (x *RegionExplanation) Reset() {
 	*x = RegionExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -879,7 +1101,7 @@ func (x *RegionExplanation) String() string {
 func (*RegionExplanation) ProtoMessage() {}
 
 func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -892,7 +1114,7 @@ func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionExplanation.ProtoReflect.Descriptor instead.
 func (*RegionExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RegionExplanation) GetRegion() string {
@@ -950,7 +1172,8 @@ type EndpointExplanation struct {
 	Address  string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	// The effective state: healthy, unhealthy, drained, forced-down.
 	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
-	// What decided it: verdict, drain, force-up, force-down, no-check, never-judged.
+	// What decided it: verdict, guard-hold, drain, force-up, force-down, no-check,
+	// never-judged, fail-open or break-glass.
 	DecidedBy     string        `protobuf:"bytes,4,opt,name=decided_by,json=decidedBy,proto3" json:"decided_by,omitempty"`
 	Detail        string        `protobuf:"bytes,5,opt,name=detail,proto3" json:"detail,omitempty"`
 	Answers       bool          `protobuf:"varint,6,opt,name=answers,proto3" json:"answers,omitempty"`
@@ -962,7 +1185,7 @@ type EndpointExplanation struct {
 
 func (x *EndpointExplanation) Reset() {
 	*x = EndpointExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1197,7 @@ func (x *EndpointExplanation) String() string {
 func (*EndpointExplanation) ProtoMessage() {}
 
 func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1210,7 @@ func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointExplanation.ProtoReflect.Descriptor instead.
 func (*EndpointExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EndpointExplanation) GetEndpoint() string {
@@ -1054,7 +1277,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1066,7 +1289,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1079,7 +1302,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{16}
 }
 
 type GetStatusResponse struct {
@@ -1098,14 +1321,22 @@ type GetStatusResponse struct {
 	Overrides      []*Override         `protobuf:"bytes,11,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	// What this controller holds back or cannot do, each with what mends it:
 	// a head that is not published, a nameserver that is ahead of the store.
-	Alarms        []string `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	Alarms []string `protobuf:"bytes,12,rep,name=alarms,proto3" json:"alarms,omitempty"`
+	// Overrides that change nothing, which is seldom what was meant.
+	IgnoredOverrides []*IgnoredOverride `protobuf:"bytes,13,rep,name=ignored_overrides,json=ignoredOverrides,proto3" json:"ignored_overrides,omitempty"`
+	// This controller's own certificates and the CAs behind them.
+	Certificates []*CertificateStatus `protobuf:"bytes,14,rep,name=certificates,proto3" json:"certificates,omitempty"`
+	// Latches that stand: regions of services that wait for a release.
+	Latches []*LatchStatus `protobuf:"bytes,15,rep,name=latches,proto3" json:"latches,omitempty"`
+	// Targets whose verdict the mass-withdrawal guard holds.
+	Guard         *GuardStatus `protobuf:"bytes,16,opt,name=guard,proto3" json:"guard,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1117,7 +1348,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1130,7 +1361,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetStatusResponse) GetController() string {
@@ -1217,20 +1448,321 @@ func (x *GetStatusResponse) GetAlarms() []string {
 	return nil
 }
 
+func (x *GetStatusResponse) GetIgnoredOverrides() []*IgnoredOverride {
+	if x != nil {
+		return x.IgnoredOverrides
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetCertificates() []*CertificateStatus {
+	if x != nil {
+		return x.Certificates
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetLatches() []*LatchStatus {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetGuard() *GuardStatus {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+// LatchStatus is a region of a service that waits for a person.
+type LatchStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Latch *Latch                 `protobuf:"bytes,1,opt,name=latch,proto3" json:"latch,omitempty"`
+	// Whether the region's endpoints are healthy enough to be in service.
+	Healthy       bool `protobuf:"varint,2,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatchStatus) Reset() {
+	*x = LatchStatus{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatchStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatchStatus) ProtoMessage() {}
+
+func (x *LatchStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatchStatus.ProtoReflect.Descriptor instead.
+func (*LatchStatus) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LatchStatus) GetLatch() *Latch {
+	if x != nil {
+		return x.Latch
+	}
+	return nil
+}
+
+func (x *LatchStatus) GetHealthy() bool {
+	if x != nil {
+		return x.Healthy
+	}
+	return false
+}
+
+// GuardStatus is what the mass-withdrawal guard holds.
+type GuardStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The trip that a release cites; 0: nothing is held.
+	Trip uint64 `protobuf:"varint,1,opt,name=trip,proto3" json:"trip,omitempty"`
+	// At most 100 of them.
+	Targets []string `protobuf:"bytes,2,rep,name=targets,proto3" json:"targets,omitempty"`
+	Held    uint32   `protobuf:"varint,3,opt,name=held,proto3" json:"held,omitempty"`
+	// Why, with the numbers, and what to do.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// How long ago it tripped, in milliseconds.
+	HeldMillis    uint64 `protobuf:"varint,5,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuardStatus) Reset() {
+	*x = GuardStatus{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuardStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuardStatus) ProtoMessage() {}
+
+func (x *GuardStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
+func (*GuardStatus) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GuardStatus) GetTrip() uint64 {
+	if x != nil {
+		return x.Trip
+	}
+	return 0
+}
+
+func (x *GuardStatus) GetTargets() []string {
+	if x != nil {
+		return x.Targets
+	}
+	return nil
+}
+
+func (x *GuardStatus) GetHeld() uint32 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *GuardStatus) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *GuardStatus) GetHeldMillis() uint64 {
+	if x != nil {
+		return x.HeldMillis
+	}
+	return 0
+}
+
+// IgnoredOverride is an override that holds no endpoint: what it names is not
+// there, or this version does not understand it.
+type IgnoredOverride struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Override *Override              `protobuf:"bytes,1,opt,name=override,proto3" json:"override,omitempty"`
+	// Why, in one sentence.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IgnoredOverride) Reset() {
+	*x = IgnoredOverride{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IgnoredOverride) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IgnoredOverride) ProtoMessage() {}
+
+func (x *IgnoredOverride) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IgnoredOverride.ProtoReflect.Descriptor instead.
+func (*IgnoredOverride) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *IgnoredOverride) GetOverride() *Override {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
+func (x *IgnoredOverride) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+type CertificateStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is for, as program or etcd.
+	Use string `protobuf:"bytes,1,opt,name=use,proto3" json:"use,omitempty"`
+	// certificate or ca.
+	What       string                 `protobuf:"bytes,2,opt,name=what,proto3" json:"what,omitempty"`
+	Subject    string                 `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// fresh, warn (it ends soon: renew it), expired or early (not valid yet).
+	State         string `protobuf:"bytes,5,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CertificateStatus) Reset() {
+	*x = CertificateStatus{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CertificateStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CertificateStatus) ProtoMessage() {}
+
+func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
+func (*CertificateStatus) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *CertificateStatus) GetUse() string {
+	if x != nil {
+		return x.Use
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetWhat() string {
+	if x != nil {
+		return x.What
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *CertificateStatus) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CertificateStatus) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
 type RegionStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Region    string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
 	Endpoints uint32                 `protobuf:"varint,2,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
-	Healthy   uint32                 `protobuf:"varint,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
+	// Endpoints with a verdict of HEALTHY, forced up, or without a health check.
+	Healthy uint32 `protobuf:"varint,3,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	// Endpoints drained or forced down.
-	Drained       uint32 `protobuf:"varint,4,opt,name=drained,proto3" json:"drained,omitempty"`
+	Drained uint32 `protobuf:"varint,4,opt,name=drained,proto3" json:"drained,omitempty"`
+	// Endpoints that have a health check and no verdict yet, and are not counted
+	// as healthy; whether they answer is as their service says.
+	Unjudged      uint32 `protobuf:"varint,5,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RegionStatus) Reset() {
 	*x = RegionStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1242,7 +1774,7 @@ func (x *RegionStatus) String() string {
 func (*RegionStatus) ProtoMessage() {}
 
 func (x *RegionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1255,7 +1787,7 @@ func (x *RegionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionStatus.ProtoReflect.Descriptor instead.
 func (*RegionStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RegionStatus) GetRegion() string {
@@ -1286,6 +1818,13 @@ func (x *RegionStatus) GetDrained() uint32 {
 	return 0
 }
 
+func (x *RegionStatus) GetUnjudged() uint32 {
+	if x != nil {
+		return x.Unjudged
+	}
+	return 0
+}
+
 type ServiceStatus struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Service   string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
@@ -1293,15 +1832,18 @@ type ServiceStatus struct {
 	Endpoints uint32                 `protobuf:"varint,3,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
 	Healthy   uint32                 `protobuf:"varint,4,opt,name=healthy,proto3" json:"healthy,omitempty"`
 	Drained   uint32                 `protobuf:"varint,5,opt,name=drained,proto3" json:"drained,omitempty"`
-	// Endpoints that do not count as healthy, by name, each with a reason.
-	Problems      []*EndpointExplanation `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// Endpoints that do not count as healthy, by name, each with a reason. One
+	// that was never judged and answers all the same is not among them.
+	Problems []*EndpointExplanation `protobuf:"bytes,6,rep,name=problems,proto3" json:"problems,omitempty"`
+	// As in RegionStatus.
+	Unjudged      uint32 `protobuf:"varint,7,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1313,7 +1855,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1326,7 +1868,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -1371,6 +1913,13 @@ func (x *ServiceStatus) GetProblems() []*EndpointExplanation {
 	return nil
 }
 
+func (x *ServiceStatus) GetUnjudged() uint32 {
+	if x != nil {
+		return x.Unjudged
+	}
+	return 0
+}
+
 type AgentStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Agent      string                 `protobuf:"bytes,1,opt,name=agent,proto3" json:"agent,omitempty"`
@@ -1378,15 +1927,19 @@ type AgentStatus struct {
 	Registered bool                   `protobuf:"varint,3,opt,name=registered,proto3" json:"registered,omitempty"`
 	Connected  bool                   `protobuf:"varint,4,opt,name=connected,proto3" json:"connected,omitempty"`
 	// How long ago it was last heard; 0 when never and not connected.
-	HeardMillis   uint64 `protobuf:"varint,5,opt,name=heard_millis,json=heardMillis,proto3" json:"heard_millis,omitempty"`
-	Targets       uint32 `protobuf:"varint,6,opt,name=targets,proto3" json:"targets,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	HeardMillis uint64 `protobuf:"varint,5,opt,name=heard_millis,json=heardMillis,proto3" json:"heard_millis,omitempty"`
+	Targets     uint32 `protobuf:"varint,6,opt,name=targets,proto3" json:"targets,omitempty"`
+	// Why its opinions do not count though it is heard; empty: they do.
+	Isolated string `protobuf:"bytes,7,opt,name=isolated,proto3" json:"isolated,omitempty"`
+	// Its clock minus the controller's, network delay included, in milliseconds.
+	ClockSkewMillis int64 `protobuf:"varint,8,opt,name=clock_skew_millis,json=clockSkewMillis,proto3" json:"clock_skew_millis,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *AgentStatus) Reset() {
 	*x = AgentStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1951,7 @@ func (x *AgentStatus) String() string {
 func (*AgentStatus) ProtoMessage() {}
 
 func (x *AgentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1964,7 @@ func (x *AgentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentStatus.ProtoReflect.Descriptor instead.
 func (*AgentStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AgentStatus) GetAgent() string {
@@ -1456,6 +2009,20 @@ func (x *AgentStatus) GetTargets() uint32 {
 	return 0
 }
 
+func (x *AgentStatus) GetIsolated() string {
+	if x != nil {
+		return x.Isolated
+	}
+	return ""
+}
+
+func (x *AgentStatus) GetClockSkewMillis() int64 {
+	if x != nil {
+		return x.ClockSkewMillis
+	}
+	return 0
+}
+
 type NameserverStatus struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
 	Nameserver string                 `protobuf:"bytes,1,opt,name=nameserver,proto3" json:"nameserver,omitempty"`
@@ -1467,14 +2034,18 @@ type NameserverStatus struct {
 	Following   bool   `protobuf:"varint,6,opt,name=following,proto3" json:"following,omitempty"`
 	HeardMillis uint64 `protobuf:"varint,7,opt,name=heard_millis,json=heardMillis,proto3" json:"heard_millis,omitempty"`
 	// Why it refused the newest generation; empty when it did not.
-	Refusal       string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Refusal string `protobuf:"bytes,8,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	// How old the verdicts are that it answers by, in milliseconds, and what that
+	// makes them: fresh, frozen or fail-open. Empty: it has not said.
+	HealthAgeMillis uint64 `protobuf:"varint,9,opt,name=health_age_millis,json=healthAgeMillis,proto3" json:"health_age_millis,omitempty"`
+	HealthState     string `protobuf:"bytes,10,opt,name=health_state,json=healthState,proto3" json:"health_state,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *NameserverStatus) Reset() {
 	*x = NameserverStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +2057,7 @@ func (x *NameserverStatus) String() string {
 func (*NameserverStatus) ProtoMessage() {}
 
 func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +2070,7 @@ func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameserverStatus.ProtoReflect.Descriptor instead.
 func (*NameserverStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NameserverStatus) GetNameserver() string {
@@ -1558,13 +2129,39 @@ func (x *NameserverStatus) GetRefusal() string {
 	return ""
 }
 
+func (x *NameserverStatus) GetHealthAgeMillis() uint64 {
+	if x != nil {
+		return x.HealthAgeMillis
+	}
+	return 0
+}
+
+func (x *NameserverStatus) GetHealthState() string {
+	if x != nil {
+		return x.HealthState
+	}
+	return ""
+}
+
 var File_fairlead_v1_insight_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"(\n" +
+	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
+	"\x11GetHistoryRequest\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
+	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12$\n" +
+	"\x0emax_age_millis\x18\x03 \x01(\x04R\fmaxAgeMillis\"\xbb\x01\n" +
+	"\x12GetHistoryResponse\x12\x14\n" +
+	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
+	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1e\n" +
+	"\n" +
+	"registered\x18\x03 \x01(\bR\n" +
+	"registered\x12=\n" +
+	"\thistories\x18\x04 \x03(\v2\x1f.fairlead.v1.ObservationHistoryR\thistories\x12\x18\n" +
+	"\amissing\x18\x05 \x03(\tR\amissing\"(\n" +
 	"\fWatchRequest\x12\x18\n" +
-	"\ainitial\x18\x01 \x01(\bR\ainitial\"\xb4\x02\n" +
+	"\ainitial\x18\x01 \x01(\bR\ainitial\"\xe8\x02\n" +
 	"\rWatchResponse\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12?\n" +
 	"\n" +
@@ -1572,8 +2169,13 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"generation\x126\n" +
 	"\averdict\x18\x03 \x01(\v2\x1a.fairlead.v1.VerdictChangeH\x00R\averdict\x123\n" +
 	"\x06member\x18\x04 \x01(\v2\x19.fairlead.v1.MemberChangeH\x00R\x06member\x12;\n" +
-	"\theartbeat\x18\x05 \x01(\v2\x1b.fairlead.v1.WatchHeartbeatH\x00R\theartbeatB\b\n" +
-	"\x06change\"\xb9\x02\n" +
+	"\theartbeat\x18\x05 \x01(\v2\x1b.fairlead.v1.WatchHeartbeatH\x00R\theartbeat\x122\n" +
+	"\x06health\x18\x06 \x01(\v2\x18.fairlead.v1.HealthEventH\x00R\x06healthB\b\n" +
+	"\x06change\"O\n" +
+	"\vHealthEvent\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xb9\x02\n" +
 	"\x10GenerationChange\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
@@ -1657,7 +2259,7 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\aanswers\x18\x06 \x01(\bR\aanswers\x12\x16\n" +
 	"\x06weight\x18\a \x01(\rR\x06weight\x121\n" +
 	"\x06health\x18\b \x01(\v2\x19.fairlead.v1.TargetHealthR\x06health\"\x12\n" +
-	"\x10GetStatusRequest\"\xa4\x04\n" +
+	"\x10GetStatusRequest\"\x97\x06\n" +
 	"\x11GetStatusResponse\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
@@ -1675,19 +2277,45 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\vnameservers\x18\n" +
 	" \x03(\v2\x1d.fairlead.v1.NameserverStatusR\vnameservers\x123\n" +
 	"\toverrides\x18\v \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x12\x16\n" +
-	"\x06alarms\x18\f \x03(\tR\x06alarms\"x\n" +
+	"\x06alarms\x18\f \x03(\tR\x06alarms\x12I\n" +
+	"\x11ignored_overrides\x18\r \x03(\v2\x1c.fairlead.v1.IgnoredOverrideR\x10ignoredOverrides\x12B\n" +
+	"\fcertificates\x18\x0e \x03(\v2\x1e.fairlead.v1.CertificateStatusR\fcertificates\x122\n" +
+	"\alatches\x18\x0f \x03(\v2\x18.fairlead.v1.LatchStatusR\alatches\x12.\n" +
+	"\x05guard\x18\x10 \x01(\v2\x18.fairlead.v1.GuardStatusR\x05guard\"Q\n" +
+	"\vLatchStatus\x12(\n" +
+	"\x05latch\x18\x01 \x01(\v2\x12.fairlead.v1.LatchR\x05latch\x12\x18\n" +
+	"\ahealthy\x18\x02 \x01(\bR\ahealthy\"\x88\x01\n" +
+	"\vGuardStatus\x12\x12\n" +
+	"\x04trip\x18\x01 \x01(\x04R\x04trip\x12\x18\n" +
+	"\atargets\x18\x02 \x03(\tR\atargets\x12\x12\n" +
+	"\x04held\x18\x03 \x01(\rR\x04held\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x1f\n" +
+	"\vheld_millis\x18\x05 \x01(\x04R\n" +
+	"heldMillis\"\\\n" +
+	"\x0fIgnoredOverride\x121\n" +
+	"\boverride\x18\x01 \x01(\v2\x15.fairlead.v1.OverrideR\boverride\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xa6\x01\n" +
+	"\x11CertificateStatus\x12\x10\n" +
+	"\x03use\x18\x01 \x01(\tR\x03use\x12\x12\n" +
+	"\x04what\x18\x02 \x01(\tR\x04what\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12;\n" +
+	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x14\n" +
+	"\x05state\x18\x05 \x01(\tR\x05state\"\x94\x01\n" +
 	"\fRegionStatus\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x1c\n" +
 	"\tendpoints\x18\x02 \x01(\rR\tendpoints\x12\x18\n" +
 	"\ahealthy\x18\x03 \x01(\rR\ahealthy\x12\x18\n" +
-	"\adrained\x18\x04 \x01(\rR\adrained\"\xd1\x01\n" +
+	"\adrained\x18\x04 \x01(\rR\adrained\x12\x1a\n" +
+	"\bunjudged\x18\x05 \x01(\rR\bunjudged\"\xed\x01\n" +
 	"\rServiceStatus\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x16\n" +
 	"\x06policy\x18\x02 \x01(\tR\x06policy\x12\x1c\n" +
 	"\tendpoints\x18\x03 \x01(\rR\tendpoints\x12\x18\n" +
 	"\ahealthy\x18\x04 \x01(\rR\ahealthy\x12\x18\n" +
 	"\adrained\x18\x05 \x01(\rR\adrained\x12<\n" +
-	"\bproblems\x18\x06 \x03(\v2 .fairlead.v1.EndpointExplanationR\bproblems\"\xb6\x01\n" +
+	"\bproblems\x18\x06 \x03(\v2 .fairlead.v1.EndpointExplanationR\bproblems\x12\x1a\n" +
+	"\bunjudged\x18\a \x01(\rR\bunjudged\"\xfe\x01\n" +
 	"\vAgentStatus\x12\x14\n" +
 	"\x05agent\x18\x01 \x01(\tR\x05agent\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12\x1e\n" +
@@ -1696,7 +2324,9 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"registered\x12\x1c\n" +
 	"\tconnected\x18\x04 \x01(\bR\tconnected\x12!\n" +
 	"\fheard_millis\x18\x05 \x01(\x04R\vheardMillis\x12\x18\n" +
-	"\atargets\x18\x06 \x01(\rR\atargets\"\x9c\x02\n" +
+	"\atargets\x18\x06 \x01(\rR\atargets\x12\x1a\n" +
+	"\bisolated\x18\a \x01(\tR\bisolated\x12*\n" +
+	"\x11clock_skew_millis\x18\b \x01(\x03R\x0fclockSkewMillis\"\xeb\x02\n" +
 	"\x10NameserverStatus\x12\x1e\n" +
 	"\n" +
 	"nameserver\x18\x01 \x01(\tR\n" +
@@ -1711,13 +2341,18 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"generation\x12\x1c\n" +
 	"\tfollowing\x18\x06 \x01(\bR\tfollowing\x12!\n" +
 	"\fheard_millis\x18\a \x01(\x04R\vheardMillis\x12\x18\n" +
-	"\arefusal\x18\b \x01(\tR\arefusal2\xb3\x02\n" +
+	"\arefusal\x18\b \x01(\tR\arefusal\x12*\n" +
+	"\x11health_age_millis\x18\t \x01(\x04R\x0fhealthAgeMillis\x12!\n" +
+	"\fhealth_state\x18\n" +
+	" \x01(\tR\vhealthState2\x84\x03\n" +
 	"\x0eInsightService\x12D\n" +
 	"\aExplain\x12\x1b.fairlead.v1.ExplainRequest\x1a\x1c.fairlead.v1.ExplainResponse\x12J\n" +
 	"\tGetStatus\x12\x1d.fairlead.v1.GetStatusRequest\x1a\x1e.fairlead.v1.GetStatusResponse\x12@\n" +
 	"\x05Watch\x12\x19.fairlead.v1.WatchRequest\x1a\x1a.fairlead.v1.WatchResponse0\x01\x12M\n" +
 	"\n" +
-	"ListEvents\x12\x1e.fairlead.v1.ListEventsRequest\x1a\x1f.fairlead.v1.ListEventsResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"ListEvents\x12\x1e.fairlead.v1.ListEventsRequest\x1a\x1f.fairlead.v1.ListEventsResponse\x12O\n" +
+	"\n" +
+	"GetHistory\x12\x1e.fairlead.v1.GetHistoryRequest\x1a\x1f.fairlead.v1.GetHistoryResponse0\x01B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_insight_service_proto_rawDescOnce sync.Once
@@ -1731,75 +2366,95 @@ func file_fairlead_v1_insight_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_insight_service_proto_rawDescData
 }
 
-var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fairlead_v1_insight_service_proto_goTypes = []any{
-	(*WatchRequest)(nil),          // 0: fairlead.v1.WatchRequest
-	(*WatchResponse)(nil),         // 1: fairlead.v1.WatchResponse
-	(*GenerationChange)(nil),      // 2: fairlead.v1.GenerationChange
-	(*VerdictChange)(nil),         // 3: fairlead.v1.VerdictChange
-	(*MemberChange)(nil),          // 4: fairlead.v1.MemberChange
-	(*WatchHeartbeat)(nil),        // 5: fairlead.v1.WatchHeartbeat
-	(*ListEventsRequest)(nil),     // 6: fairlead.v1.ListEventsRequest
-	(*ListEventsResponse)(nil),    // 7: fairlead.v1.ListEventsResponse
-	(*ExplainRequest)(nil),        // 8: fairlead.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 9: fairlead.v1.ExplainResponse
-	(*ClientLocation)(nil),        // 10: fairlead.v1.ClientLocation
-	(*RegionExplanation)(nil),     // 11: fairlead.v1.RegionExplanation
-	(*EndpointExplanation)(nil),   // 12: fairlead.v1.EndpointExplanation
-	(*GetStatusRequest)(nil),      // 13: fairlead.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 14: fairlead.v1.GetStatusResponse
-	(*RegionStatus)(nil),          // 15: fairlead.v1.RegionStatus
-	(*ServiceStatus)(nil),         // 16: fairlead.v1.ServiceStatus
-	(*AgentStatus)(nil),           // 17: fairlead.v1.AgentStatus
-	(*NameserverStatus)(nil),      // 18: fairlead.v1.NameserverStatus
-	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
-	(*Generation)(nil),            // 20: fairlead.v1.Generation
-	(*Override)(nil),              // 21: fairlead.v1.Override
-	(*TargetHealth)(nil),          // 22: fairlead.v1.TargetHealth
-	(HealthStatus)(0),             // 23: fairlead.v1.HealthStatus
-	(*AuditEvent)(nil),            // 24: fairlead.v1.AuditEvent
+	(*GetHistoryRequest)(nil),     // 0: fairlead.v1.GetHistoryRequest
+	(*GetHistoryResponse)(nil),    // 1: fairlead.v1.GetHistoryResponse
+	(*WatchRequest)(nil),          // 2: fairlead.v1.WatchRequest
+	(*WatchResponse)(nil),         // 3: fairlead.v1.WatchResponse
+	(*HealthEvent)(nil),           // 4: fairlead.v1.HealthEvent
+	(*GenerationChange)(nil),      // 5: fairlead.v1.GenerationChange
+	(*VerdictChange)(nil),         // 6: fairlead.v1.VerdictChange
+	(*MemberChange)(nil),          // 7: fairlead.v1.MemberChange
+	(*WatchHeartbeat)(nil),        // 8: fairlead.v1.WatchHeartbeat
+	(*ListEventsRequest)(nil),     // 9: fairlead.v1.ListEventsRequest
+	(*ListEventsResponse)(nil),    // 10: fairlead.v1.ListEventsResponse
+	(*ExplainRequest)(nil),        // 11: fairlead.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 12: fairlead.v1.ExplainResponse
+	(*ClientLocation)(nil),        // 13: fairlead.v1.ClientLocation
+	(*RegionExplanation)(nil),     // 14: fairlead.v1.RegionExplanation
+	(*EndpointExplanation)(nil),   // 15: fairlead.v1.EndpointExplanation
+	(*GetStatusRequest)(nil),      // 16: fairlead.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 17: fairlead.v1.GetStatusResponse
+	(*LatchStatus)(nil),           // 18: fairlead.v1.LatchStatus
+	(*GuardStatus)(nil),           // 19: fairlead.v1.GuardStatus
+	(*IgnoredOverride)(nil),       // 20: fairlead.v1.IgnoredOverride
+	(*CertificateStatus)(nil),     // 21: fairlead.v1.CertificateStatus
+	(*RegionStatus)(nil),          // 22: fairlead.v1.RegionStatus
+	(*ServiceStatus)(nil),         // 23: fairlead.v1.ServiceStatus
+	(*AgentStatus)(nil),           // 24: fairlead.v1.AgentStatus
+	(*NameserverStatus)(nil),      // 25: fairlead.v1.NameserverStatus
+	(*ObservationHistory)(nil),    // 26: fairlead.v1.ObservationHistory
+	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(*Generation)(nil),            // 28: fairlead.v1.Generation
+	(*Override)(nil),              // 29: fairlead.v1.Override
+	(*TargetHealth)(nil),          // 30: fairlead.v1.TargetHealth
+	(HealthStatus)(0),             // 31: fairlead.v1.HealthStatus
+	(*AuditEvent)(nil),            // 32: fairlead.v1.AuditEvent
+	(*Latch)(nil),                 // 33: fairlead.v1.Latch
 }
 var file_fairlead_v1_insight_service_proto_depIdxs = []int32{
-	19, // 0: fairlead.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
-	2,  // 1: fairlead.v1.WatchResponse.generation:type_name -> fairlead.v1.GenerationChange
-	3,  // 2: fairlead.v1.WatchResponse.verdict:type_name -> fairlead.v1.VerdictChange
-	4,  // 3: fairlead.v1.WatchResponse.member:type_name -> fairlead.v1.MemberChange
-	5,  // 4: fairlead.v1.WatchResponse.heartbeat:type_name -> fairlead.v1.WatchHeartbeat
-	20, // 5: fairlead.v1.GenerationChange.generation:type_name -> fairlead.v1.Generation
-	20, // 6: fairlead.v1.GenerationChange.previous:type_name -> fairlead.v1.Generation
-	21, // 7: fairlead.v1.GenerationChange.overrides_added:type_name -> fairlead.v1.Override
-	21, // 8: fairlead.v1.GenerationChange.overrides_removed:type_name -> fairlead.v1.Override
-	22, // 9: fairlead.v1.VerdictChange.now:type_name -> fairlead.v1.TargetHealth
-	23, // 10: fairlead.v1.VerdictChange.before:type_name -> fairlead.v1.HealthStatus
-	17, // 11: fairlead.v1.MemberChange.agent:type_name -> fairlead.v1.AgentStatus
-	18, // 12: fairlead.v1.MemberChange.nameserver:type_name -> fairlead.v1.NameserverStatus
-	24, // 13: fairlead.v1.ListEventsResponse.events:type_name -> fairlead.v1.AuditEvent
-	20, // 14: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
-	10, // 15: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
-	11, // 16: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
-	12, // 17: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
-	22, // 18: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
-	20, // 19: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
-	15, // 20: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
-	16, // 21: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
-	17, // 22: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
-	18, // 23: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
-	21, // 24: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
-	12, // 25: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
-	20, // 26: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
-	8,  // 27: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
-	13, // 28: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
-	0,  // 29: fairlead.v1.InsightService.Watch:input_type -> fairlead.v1.WatchRequest
-	6,  // 30: fairlead.v1.InsightService.ListEvents:input_type -> fairlead.v1.ListEventsRequest
-	9,  // 31: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
-	14, // 32: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
-	1,  // 33: fairlead.v1.InsightService.Watch:output_type -> fairlead.v1.WatchResponse
-	7,  // 34: fairlead.v1.InsightService.ListEvents:output_type -> fairlead.v1.ListEventsResponse
-	31, // [31:35] is the sub-list for method output_type
-	27, // [27:31] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	26, // 0: fairlead.v1.GetHistoryResponse.histories:type_name -> fairlead.v1.ObservationHistory
+	27, // 1: fairlead.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	5,  // 2: fairlead.v1.WatchResponse.generation:type_name -> fairlead.v1.GenerationChange
+	6,  // 3: fairlead.v1.WatchResponse.verdict:type_name -> fairlead.v1.VerdictChange
+	7,  // 4: fairlead.v1.WatchResponse.member:type_name -> fairlead.v1.MemberChange
+	8,  // 5: fairlead.v1.WatchResponse.heartbeat:type_name -> fairlead.v1.WatchHeartbeat
+	4,  // 6: fairlead.v1.WatchResponse.health:type_name -> fairlead.v1.HealthEvent
+	28, // 7: fairlead.v1.GenerationChange.generation:type_name -> fairlead.v1.Generation
+	28, // 8: fairlead.v1.GenerationChange.previous:type_name -> fairlead.v1.Generation
+	29, // 9: fairlead.v1.GenerationChange.overrides_added:type_name -> fairlead.v1.Override
+	29, // 10: fairlead.v1.GenerationChange.overrides_removed:type_name -> fairlead.v1.Override
+	30, // 11: fairlead.v1.VerdictChange.now:type_name -> fairlead.v1.TargetHealth
+	31, // 12: fairlead.v1.VerdictChange.before:type_name -> fairlead.v1.HealthStatus
+	24, // 13: fairlead.v1.MemberChange.agent:type_name -> fairlead.v1.AgentStatus
+	25, // 14: fairlead.v1.MemberChange.nameserver:type_name -> fairlead.v1.NameserverStatus
+	32, // 15: fairlead.v1.ListEventsResponse.events:type_name -> fairlead.v1.AuditEvent
+	28, // 16: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
+	13, // 17: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
+	14, // 18: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
+	15, // 19: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
+	30, // 20: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
+	28, // 21: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
+	22, // 22: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
+	23, // 23: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
+	24, // 24: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
+	25, // 25: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
+	29, // 26: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
+	20, // 27: fairlead.v1.GetStatusResponse.ignored_overrides:type_name -> fairlead.v1.IgnoredOverride
+	21, // 28: fairlead.v1.GetStatusResponse.certificates:type_name -> fairlead.v1.CertificateStatus
+	18, // 29: fairlead.v1.GetStatusResponse.latches:type_name -> fairlead.v1.LatchStatus
+	19, // 30: fairlead.v1.GetStatusResponse.guard:type_name -> fairlead.v1.GuardStatus
+	33, // 31: fairlead.v1.LatchStatus.latch:type_name -> fairlead.v1.Latch
+	29, // 32: fairlead.v1.IgnoredOverride.override:type_name -> fairlead.v1.Override
+	27, // 33: fairlead.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 34: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
+	28, // 35: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
+	11, // 36: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
+	16, // 37: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
+	2,  // 38: fairlead.v1.InsightService.Watch:input_type -> fairlead.v1.WatchRequest
+	9,  // 39: fairlead.v1.InsightService.ListEvents:input_type -> fairlead.v1.ListEventsRequest
+	0,  // 40: fairlead.v1.InsightService.GetHistory:input_type -> fairlead.v1.GetHistoryRequest
+	12, // 41: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
+	17, // 42: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
+	3,  // 43: fairlead.v1.InsightService.Watch:output_type -> fairlead.v1.WatchResponse
+	10, // 44: fairlead.v1.InsightService.ListEvents:output_type -> fairlead.v1.ListEventsResponse
+	1,  // 45: fairlead.v1.InsightService.GetHistory:output_type -> fairlead.v1.GetHistoryResponse
+	41, // [41:46] is the sub-list for method output_type
+	36, // [36:41] is the sub-list for method input_type
+	36, // [36:36] is the sub-list for extension type_name
+	36, // [36:36] is the sub-list for extension extendee
+	0,  // [0:36] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_insight_service_proto_init() }
@@ -1810,21 +2465,22 @@ func file_fairlead_v1_insight_service_proto_init() {
 	file_fairlead_v1_health_proto_init()
 	file_fairlead_v1_resources_proto_init()
 	file_fairlead_v1_store_proto_init()
-	file_fairlead_v1_insight_service_proto_msgTypes[1].OneofWrappers = []any{
+	file_fairlead_v1_insight_service_proto_msgTypes[3].OneofWrappers = []any{
 		(*WatchResponse_Generation)(nil),
 		(*WatchResponse_Verdict)(nil),
 		(*WatchResponse_Member)(nil),
 		(*WatchResponse_Heartbeat)(nil),
+		(*WatchResponse_Health)(nil),
 	}
-	file_fairlead_v1_insight_service_proto_msgTypes[10].OneofWrappers = []any{}
-	file_fairlead_v1_insight_service_proto_msgTypes[11].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[13].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_insight_service_proto_rawDesc), len(file_fairlead_v1_insight_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,6 +23,7 @@ const (
 	InsightService_GetStatus_FullMethodName  = "/fairlead.v1.InsightService/GetStatus"
 	InsightService_Watch_FullMethodName      = "/fairlead.v1.InsightService/Watch"
 	InsightService_ListEvents_FullMethodName = "/fairlead.v1.InsightService/ListEvents"
+	InsightService_GetHistory_FullMethodName = "/fairlead.v1.InsightService/GetHistory"
 )
 
 // InsightServiceClient is the client API for InsightService service.
@@ -50,6 +51,13 @@ type InsightServiceClient interface {
 	//
 	// UNAVAILABLE: etcd does not answer.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// GetHistory streams what the agents recorded of a service's targets, one
+	// message or more for each agent; agents that do not answer in time are named
+	// in the last message.
+	//
+	// NOT_FOUND: no such service, or it has no health check. RESOURCE_EXHAUSTED:
+	// too many queries are under way.
+	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error)
 }
 
 type insightServiceClient struct {
@@ -109,6 +117,25 @@ func (c *insightServiceClient) ListEvents(ctx context.Context, in *ListEventsReq
 	return out, nil
 }
 
+func (c *insightServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &InsightService_ServiceDesc.Streams[1], InsightService_GetHistory_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GetHistoryRequest, GetHistoryResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_GetHistoryClient = grpc.ServerStreamingClient[GetHistoryResponse]
+
 // InsightServiceServer is the server API for InsightService service.
 // All implementations must embed UnimplementedInsightServiceServer
 // for forward compatibility.
@@ -134,6 +161,13 @@ type InsightServiceServer interface {
 	//
 	// UNAVAILABLE: etcd does not answer.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// GetHistory streams what the agents recorded of a service's targets, one
+	// message or more for each agent; agents that do not answer in time are named
+	// in the last message.
+	//
+	// NOT_FOUND: no such service, or it has no health check. RESOURCE_EXHAUSTED:
+	// too many queries are under way.
+	GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error
 	mustEmbedUnimplementedInsightServiceServer()
 }
 
@@ -155,6 +189,9 @@ func (UnimplementedInsightServiceServer) Watch(*WatchRequest, grpc.ServerStreami
 }
 func (UnimplementedInsightServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedInsightServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
+	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
 }
 func (UnimplementedInsightServiceServer) mustEmbedUnimplementedInsightServiceServer() {}
 func (UnimplementedInsightServiceServer) testEmbeddedByValue()                        {}
@@ -242,6 +279,17 @@ func _InsightService_ListEvents_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InsightService_GetHistory_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GetHistoryRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InsightServiceServer).GetHistory(m, &grpc.GenericServerStream[GetHistoryRequest, GetHistoryResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_GetHistoryServer = grpc.ServerStreamingServer[GetHistoryResponse]
+
 // InsightService_ServiceDesc is the grpc.ServiceDesc for InsightService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -266,6 +314,11 @@ var InsightService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _InsightService_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GetHistory",
+			Handler:       _InsightService_GetHistory_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -847,6 +847,155 @@ func (x *ListOverridesResponse) GetGeneration() *Generation {
 	return nil
 }
 
+type ReleaseLatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// failback/SERVICE/REGION, or guard.
+	Latch string `protobuf:"bytes,1,opt,name=latch,proto3" json:"latch,omitempty"`
+	// Required.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The person or system; default: the caller's identity.
+	Author    string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Release this trip only; 0: the one that stands.
+	Trip uint64 `protobuf:"varint,5,opt,name=trip,proto3" json:"trip,omitempty"`
+	// Wait so long for every connected nameserver; 0: do not.
+	Wait          *durationpb.Duration `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseLatchRequest) Reset() {
+	*x = ReleaseLatchRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseLatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseLatchRequest) ProtoMessage() {}
+
+func (x *ReleaseLatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseLatchRequest.ProtoReflect.Descriptor instead.
+func (*ReleaseLatchRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReleaseLatchRequest) GetLatch() string {
+	if x != nil {
+		return x.Latch
+	}
+	return ""
+}
+
+func (x *ReleaseLatchRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ReleaseLatchRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *ReleaseLatchRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ReleaseLatchRequest) GetTrip() uint64 {
+	if x != nil {
+		return x.Trip
+	}
+	return 0
+}
+
+func (x *ReleaseLatchRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type ReleaseLatchResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Release       *LatchRelease          `protobuf:"bytes,1,opt,name=release,proto3" json:"release,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseLatchResponse) Reset() {
+	*x = ReleaseLatchResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseLatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseLatchResponse) ProtoMessage() {}
+
+func (x *ReleaseLatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseLatchResponse.ProtoReflect.Descriptor instead.
+func (*ReleaseLatchResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReleaseLatchResponse) GetRelease() *LatchRelease {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
+func (x *ReleaseLatchResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *ReleaseLatchResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
 var File_fairlead_v1_override_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_override_service_proto_rawDesc = "" +
@@ -922,14 +1071,29 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation2\xd7\x02\n" +
+	"generation\"\xbd\x01\n" +
+	"\x13ReleaseLatchRequest\x12\x14\n" +
+	"\x05latch\x18\x01 \x01(\tR\x05latch\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04trip\x18\x05 \x01(\x04R\x04trip\x12-\n" +
+	"\x04wait\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xc0\x01\n" +
+	"\x14ReleaseLatchResponse\x123\n" +
+	"\arelease\x18\x01 \x01(\v2\x19.fairlead.v1.LatchReleaseR\arelease\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence2\xd7\x02\n" +
 	"\rRegionService\x12J\n" +
 	"\tGetRegion\x12\x1d.fairlead.v1.GetRegionRequest\x1a\x1e.fairlead.v1.GetRegionResponse\x12P\n" +
 	"\vListRegions\x12\x1f.fairlead.v1.ListRegionsRequest\x1a .fairlead.v1.ListRegionsResponse\x12P\n" +
 	"\vDrainRegion\x12\x1f.fairlead.v1.DrainRegionRequest\x1a .fairlead.v1.DrainRegionResponse\x12V\n" +
-	"\rUndrainRegion\x12!.fairlead.v1.UndrainRegionRequest\x1a\".fairlead.v1.UndrainRegionResponse2i\n" +
+	"\rUndrainRegion\x12!.fairlead.v1.UndrainRegionRequest\x1a\".fairlead.v1.UndrainRegionResponse2\xbe\x01\n" +
 	"\x0fOverrideService\x12V\n" +
-	"\rListOverrides\x12!.fairlead.v1.ListOverridesRequest\x1a\".fairlead.v1.ListOverridesResponse2\x9f\x01\n" +
+	"\rListOverrides\x12!.fairlead.v1.ListOverridesRequest\x1a\".fairlead.v1.ListOverridesResponse\x12S\n" +
+	"\fReleaseLatch\x12 .fairlead.v1.ReleaseLatchRequest\x1a!.fairlead.v1.ReleaseLatchResponse2\x9f\x01\n" +
 	"\vZoneService\x12D\n" +
 	"\aGetZone\x12\x1b.fairlead.v1.GetZoneRequest\x1a\x1c.fairlead.v1.GetZoneResponse\x12J\n" +
 	"\tListZones\x12\x1d.fairlead.v1.ListZonesRequest\x1a\x1e.fairlead.v1.ListZonesResponseB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
@@ -946,7 +1110,7 @@ func file_fairlead_v1_override_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_override_service_proto_rawDescData
 }
 
-var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_fairlead_v1_override_service_proto_goTypes = []any{
 	(*GetRegionRequest)(nil),      // 0: fairlead.v1.GetRegionRequest
 	(*GetRegionResponse)(nil),     // 1: fairlead.v1.GetRegionResponse
@@ -962,52 +1126,61 @@ var file_fairlead_v1_override_service_proto_goTypes = []any{
 	(*UndrainRegionResponse)(nil), // 11: fairlead.v1.UndrainRegionResponse
 	(*ListOverridesRequest)(nil),  // 12: fairlead.v1.ListOverridesRequest
 	(*ListOverridesResponse)(nil), // 13: fairlead.v1.ListOverridesResponse
-	(*Region)(nil),                // 14: fairlead.v1.Region
-	(*Generation)(nil),            // 15: fairlead.v1.Generation
-	(*Zone)(nil),                  // 16: fairlead.v1.Zone
-	(*durationpb.Duration)(nil),   // 17: google.protobuf.Duration
-	(*Override)(nil),              // 18: fairlead.v1.Override
-	(*Convergence)(nil),           // 19: fairlead.v1.Convergence
+	(*ReleaseLatchRequest)(nil),   // 14: fairlead.v1.ReleaseLatchRequest
+	(*ReleaseLatchResponse)(nil),  // 15: fairlead.v1.ReleaseLatchResponse
+	(*Region)(nil),                // 16: fairlead.v1.Region
+	(*Generation)(nil),            // 17: fairlead.v1.Generation
+	(*Zone)(nil),                  // 18: fairlead.v1.Zone
+	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*Override)(nil),              // 20: fairlead.v1.Override
+	(*Convergence)(nil),           // 21: fairlead.v1.Convergence
+	(*LatchRelease)(nil),          // 22: fairlead.v1.LatchRelease
 }
 var file_fairlead_v1_override_service_proto_depIdxs = []int32{
-	14, // 0: fairlead.v1.GetRegionResponse.region:type_name -> fairlead.v1.Region
-	15, // 1: fairlead.v1.GetRegionResponse.generation:type_name -> fairlead.v1.Generation
-	14, // 2: fairlead.v1.ListRegionsResponse.regions:type_name -> fairlead.v1.Region
-	15, // 3: fairlead.v1.ListRegionsResponse.generation:type_name -> fairlead.v1.Generation
-	16, // 4: fairlead.v1.GetZoneResponse.zone:type_name -> fairlead.v1.Zone
-	15, // 5: fairlead.v1.GetZoneResponse.generation:type_name -> fairlead.v1.Generation
-	16, // 6: fairlead.v1.ListZonesResponse.zones:type_name -> fairlead.v1.Zone
-	15, // 7: fairlead.v1.ListZonesResponse.generation:type_name -> fairlead.v1.Generation
-	17, // 8: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
-	17, // 9: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	18, // 10: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
-	15, // 11: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	19, // 12: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	17, // 13: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	18, // 14: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
-	15, // 15: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	19, // 16: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	18, // 17: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
-	15, // 18: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
-	0,  // 19: fairlead.v1.RegionService.GetRegion:input_type -> fairlead.v1.GetRegionRequest
-	2,  // 20: fairlead.v1.RegionService.ListRegions:input_type -> fairlead.v1.ListRegionsRequest
-	8,  // 21: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
-	10, // 22: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
-	12, // 23: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
-	4,  // 24: fairlead.v1.ZoneService.GetZone:input_type -> fairlead.v1.GetZoneRequest
-	6,  // 25: fairlead.v1.ZoneService.ListZones:input_type -> fairlead.v1.ListZonesRequest
-	1,  // 26: fairlead.v1.RegionService.GetRegion:output_type -> fairlead.v1.GetRegionResponse
-	3,  // 27: fairlead.v1.RegionService.ListRegions:output_type -> fairlead.v1.ListRegionsResponse
-	9,  // 28: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
-	11, // 29: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
-	13, // 30: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
-	5,  // 31: fairlead.v1.ZoneService.GetZone:output_type -> fairlead.v1.GetZoneResponse
-	7,  // 32: fairlead.v1.ZoneService.ListZones:output_type -> fairlead.v1.ListZonesResponse
-	26, // [26:33] is the sub-list for method output_type
-	19, // [19:26] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	16, // 0: fairlead.v1.GetRegionResponse.region:type_name -> fairlead.v1.Region
+	17, // 1: fairlead.v1.GetRegionResponse.generation:type_name -> fairlead.v1.Generation
+	16, // 2: fairlead.v1.ListRegionsResponse.regions:type_name -> fairlead.v1.Region
+	17, // 3: fairlead.v1.ListRegionsResponse.generation:type_name -> fairlead.v1.Generation
+	18, // 4: fairlead.v1.GetZoneResponse.zone:type_name -> fairlead.v1.Zone
+	17, // 5: fairlead.v1.GetZoneResponse.generation:type_name -> fairlead.v1.Generation
+	18, // 6: fairlead.v1.ListZonesResponse.zones:type_name -> fairlead.v1.Zone
+	17, // 7: fairlead.v1.ListZonesResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 8: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
+	19, // 9: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	20, // 10: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
+	17, // 11: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 12: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	19, // 13: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	20, // 14: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
+	17, // 15: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 16: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	20, // 17: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
+	17, // 18: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 19: fairlead.v1.ReleaseLatchRequest.wait:type_name -> google.protobuf.Duration
+	22, // 20: fairlead.v1.ReleaseLatchResponse.release:type_name -> fairlead.v1.LatchRelease
+	17, // 21: fairlead.v1.ReleaseLatchResponse.generation:type_name -> fairlead.v1.Generation
+	21, // 22: fairlead.v1.ReleaseLatchResponse.convergence:type_name -> fairlead.v1.Convergence
+	0,  // 23: fairlead.v1.RegionService.GetRegion:input_type -> fairlead.v1.GetRegionRequest
+	2,  // 24: fairlead.v1.RegionService.ListRegions:input_type -> fairlead.v1.ListRegionsRequest
+	8,  // 25: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
+	10, // 26: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
+	12, // 27: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
+	14, // 28: fairlead.v1.OverrideService.ReleaseLatch:input_type -> fairlead.v1.ReleaseLatchRequest
+	4,  // 29: fairlead.v1.ZoneService.GetZone:input_type -> fairlead.v1.GetZoneRequest
+	6,  // 30: fairlead.v1.ZoneService.ListZones:input_type -> fairlead.v1.ListZonesRequest
+	1,  // 31: fairlead.v1.RegionService.GetRegion:output_type -> fairlead.v1.GetRegionResponse
+	3,  // 32: fairlead.v1.RegionService.ListRegions:output_type -> fairlead.v1.ListRegionsResponse
+	9,  // 33: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
+	11, // 34: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
+	13, // 35: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
+	15, // 36: fairlead.v1.OverrideService.ReleaseLatch:output_type -> fairlead.v1.ReleaseLatchResponse
+	5,  // 37: fairlead.v1.ZoneService.GetZone:output_type -> fairlead.v1.GetZoneResponse
+	7,  // 38: fairlead.v1.ZoneService.ListZones:output_type -> fairlead.v1.ListZonesResponse
+	31, // [31:39] is the sub-list for method output_type
+	23, // [23:31] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_override_service_proto_init() }
@@ -1024,7 +1197,7 @@ func file_fairlead_v1_override_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_override_service_proto_rawDesc), len(file_fairlead_v1_override_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

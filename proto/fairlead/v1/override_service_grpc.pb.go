@@ -260,6 +260,7 @@ var RegionService_ServiceDesc = grpc.ServiceDesc{
 
 const (
 	OverrideService_ListOverrides_FullMethodName = "/fairlead.v1.OverrideService/ListOverrides"
+	OverrideService_ReleaseLatch_FullMethodName  = "/fairlead.v1.OverrideService/ReleaseLatch"
 )
 
 // OverrideServiceClient is the client API for OverrideService service.
@@ -270,6 +271,13 @@ const (
 type OverrideServiceClient interface {
 	// ListOverrides returns all overrides, by id.
 	ListOverrides(ctx context.Context, in *ListOverridesRequest, opts ...grpc.CallOption) (*ListOverridesResponse, error)
+	// ReleaseLatch ends what waits for a person: a region of a service that was
+	// out and may come back, or what the mass-withdrawal guard holds. It is a
+	// change of the head with its audit event, like a drain.
+	//
+	// INVALID_ARGUMENT: no reason. NOT_FOUND: no such latch stands at this
+	// controller. UNAVAILABLE: etcd has no quorum; nothing was written.
+	ReleaseLatch(ctx context.Context, in *ReleaseLatchRequest, opts ...grpc.CallOption) (*ReleaseLatchResponse, error)
 }
 
 type overrideServiceClient struct {
@@ -290,6 +298,16 @@ func (c *overrideServiceClient) ListOverrides(ctx context.Context, in *ListOverr
 	return out, nil
 }
 
+func (c *overrideServiceClient) ReleaseLatch(ctx context.Context, in *ReleaseLatchRequest, opts ...grpc.CallOption) (*ReleaseLatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReleaseLatchResponse)
+	err := c.cc.Invoke(ctx, OverrideService_ReleaseLatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // OverrideServiceServer is the server API for OverrideService service.
 // All implementations must embed UnimplementedOverrideServiceServer
 // for forward compatibility.
@@ -298,6 +316,13 @@ func (c *overrideServiceClient) ListOverrides(ctx context.Context, in *ListOverr
 type OverrideServiceServer interface {
 	// ListOverrides returns all overrides, by id.
 	ListOverrides(context.Context, *ListOverridesRequest) (*ListOverridesResponse, error)
+	// ReleaseLatch ends what waits for a person: a region of a service that was
+	// out and may come back, or what the mass-withdrawal guard holds. It is a
+	// change of the head with its audit event, like a drain.
+	//
+	// INVALID_ARGUMENT: no reason. NOT_FOUND: no such latch stands at this
+	// controller. UNAVAILABLE: etcd has no quorum; nothing was written.
+	ReleaseLatch(context.Context, *ReleaseLatchRequest) (*ReleaseLatchResponse, error)
 	mustEmbedUnimplementedOverrideServiceServer()
 }
 
@@ -310,6 +335,9 @@ type UnimplementedOverrideServiceServer struct{}
 
 func (UnimplementedOverrideServiceServer) ListOverrides(context.Context, *ListOverridesRequest) (*ListOverridesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOverrides not implemented")
+}
+func (UnimplementedOverrideServiceServer) ReleaseLatch(context.Context, *ReleaseLatchRequest) (*ReleaseLatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReleaseLatch not implemented")
 }
 func (UnimplementedOverrideServiceServer) mustEmbedUnimplementedOverrideServiceServer() {}
 func (UnimplementedOverrideServiceServer) testEmbeddedByValue()                         {}
@@ -350,6 +378,24 @@ func _OverrideService_ListOverrides_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OverrideService_ReleaseLatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReleaseLatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverrideServiceServer).ReleaseLatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverrideService_ReleaseLatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverrideServiceServer).ReleaseLatch(ctx, req.(*ReleaseLatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // OverrideService_ServiceDesc is the grpc.ServiceDesc for OverrideService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -360,6 +406,10 @@ var OverrideService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOverrides",
 			Handler:    _OverrideService_ListOverrides_Handler,
+		},
+		{
+			MethodName: "ReleaseLatch",
+			Handler:    _OverrideService_ReleaseLatch_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -81,6 +81,230 @@ func (SteeringMode) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{0}
 }
 
+// QuorumRule is how the registered regions' votes make a verdict. Within a
+// region more than half of its registered agents make its vote.
+type QuorumRule int32
+
+const (
+	QuorumRule_QUORUM_RULE_UNSPECIFIED QuorumRule = 0
+	// More than half of the registered regions. With two regions both; but when
+	// one of them is silent as a whole, the other one decides if it has at least
+	// half of the registered agents. What it decides so is not confirmed: see
+	// TargetHealth.
+	QuorumRule_QUORUM_RULE_MAJORITY QuorumRule = 1
+	// More than half of the registered regions, silent or not.
+	QuorumRule_QUORUM_RULE_STRICT QuorumRule = 2
+	// HEALTHY when any region says so; UNHEALTHY when all registered regions do.
+	QuorumRule_QUORUM_RULE_ANY_HEALTHY QuorumRule = 3
+	// UNHEALTHY when at least `unhealthy_regions` say so; HEALTHY when so many say
+	// HEALTHY that this is no longer possible.
+	QuorumRule_QUORUM_RULE_AT_LEAST QuorumRule = 4
+)
+
+// Enum value maps for QuorumRule.
+var (
+	QuorumRule_name = map[int32]string{
+		0: "QUORUM_RULE_UNSPECIFIED",
+		1: "QUORUM_RULE_MAJORITY",
+		2: "QUORUM_RULE_STRICT",
+		3: "QUORUM_RULE_ANY_HEALTHY",
+		4: "QUORUM_RULE_AT_LEAST",
+	}
+	QuorumRule_value = map[string]int32{
+		"QUORUM_RULE_UNSPECIFIED": 0,
+		"QUORUM_RULE_MAJORITY":    1,
+		"QUORUM_RULE_STRICT":      2,
+		"QUORUM_RULE_ANY_HEALTHY": 3,
+		"QUORUM_RULE_AT_LEAST":    4,
+	}
+)
+
+func (x QuorumRule) Enum() *QuorumRule {
+	p := new(QuorumRule)
+	*p = x
+	return p
+}
+
+func (x QuorumRule) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (QuorumRule) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[1].Descriptor()
+}
+
+func (QuorumRule) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[1]
+}
+
+func (x QuorumRule) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use QuorumRule.Descriptor instead.
+func (QuorumRule) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{1}
+}
+
+// AddressFamily selects addresses of a host name.
+type AddressFamily int32
+
+const (
+	AddressFamily_ADDRESS_FAMILY_UNSPECIFIED AddressFamily = 0
+	// The first that the resolver gives (RFC 6724).
+	AddressFamily_ADDRESS_FAMILY_ANY  AddressFamily = 1
+	AddressFamily_ADDRESS_FAMILY_IPV4 AddressFamily = 2
+	AddressFamily_ADDRESS_FAMILY_IPV6 AddressFamily = 3
+)
+
+// Enum value maps for AddressFamily.
+var (
+	AddressFamily_name = map[int32]string{
+		0: "ADDRESS_FAMILY_UNSPECIFIED",
+		1: "ADDRESS_FAMILY_ANY",
+		2: "ADDRESS_FAMILY_IPV4",
+		3: "ADDRESS_FAMILY_IPV6",
+	}
+	AddressFamily_value = map[string]int32{
+		"ADDRESS_FAMILY_UNSPECIFIED": 0,
+		"ADDRESS_FAMILY_ANY":         1,
+		"ADDRESS_FAMILY_IPV4":        2,
+		"ADDRESS_FAMILY_IPV6":        3,
+	}
+)
+
+func (x AddressFamily) Enum() *AddressFamily {
+	p := new(AddressFamily)
+	*p = x
+	return p
+}
+
+func (x AddressFamily) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AddressFamily) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[2].Descriptor()
+}
+
+func (AddressFamily) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[2]
+}
+
+func (x AddressFamily) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AddressFamily.Descriptor instead.
+func (AddressFamily) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{2}
+}
+
+// HttpVersion is the version of HTTP that a probe speaks.
+type HttpVersion int32
+
+const (
+	HttpVersion_HTTP_VERSION_UNSPECIFIED HttpVersion = 0
+	HttpVersion_HTTP_VERSION_HTTP1       HttpVersion = 1
+	// Over TLS by ALPN; without TLS by prior knowledge (RFC 9113 section 3.3).
+	HttpVersion_HTTP_VERSION_HTTP2 HttpVersion = 2
+	// Over QUIC; needs tls.
+	HttpVersion_HTTP_VERSION_HTTP3 HttpVersion = 3
+)
+
+// Enum value maps for HttpVersion.
+var (
+	HttpVersion_name = map[int32]string{
+		0: "HTTP_VERSION_UNSPECIFIED",
+		1: "HTTP_VERSION_HTTP1",
+		2: "HTTP_VERSION_HTTP2",
+		3: "HTTP_VERSION_HTTP3",
+	}
+	HttpVersion_value = map[string]int32{
+		"HTTP_VERSION_UNSPECIFIED": 0,
+		"HTTP_VERSION_HTTP1":       1,
+		"HTTP_VERSION_HTTP2":       2,
+		"HTTP_VERSION_HTTP3":       3,
+	}
+)
+
+func (x HttpVersion) Enum() *HttpVersion {
+	p := new(HttpVersion)
+	*p = x
+	return p
+}
+
+func (x HttpVersion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HttpVersion) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[3].Descriptor()
+}
+
+func (HttpVersion) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[3]
+}
+
+func (x HttpVersion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HttpVersion.Descriptor instead.
+func (HttpVersion) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{3}
+}
+
+// DnsTransport is how a DNS query travels.
+type DnsTransport int32
+
+const (
+	DnsTransport_DNS_TRANSPORT_UNSPECIFIED DnsTransport = 0
+	DnsTransport_DNS_TRANSPORT_UDP         DnsTransport = 1
+	DnsTransport_DNS_TRANSPORT_TCP         DnsTransport = 2
+)
+
+// Enum value maps for DnsTransport.
+var (
+	DnsTransport_name = map[int32]string{
+		0: "DNS_TRANSPORT_UNSPECIFIED",
+		1: "DNS_TRANSPORT_UDP",
+		2: "DNS_TRANSPORT_TCP",
+	}
+	DnsTransport_value = map[string]int32{
+		"DNS_TRANSPORT_UNSPECIFIED": 0,
+		"DNS_TRANSPORT_UDP":         1,
+		"DNS_TRANSPORT_TCP":         2,
+	}
+)
+
+func (x DnsTransport) Enum() *DnsTransport {
+	p := new(DnsTransport)
+	*p = x
+	return p
+}
+
+func (x DnsTransport) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DnsTransport) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[4].Descriptor()
+}
+
+func (DnsTransport) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[4]
+}
+
+func (x DnsTransport) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DnsTransport.Descriptor instead.
+func (DnsTransport) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{4}
+}
+
 // AllDown is what a service answers when none of its endpoints is healthy.
 type AllDown int32
 
@@ -121,11 +345,11 @@ func (x AllDown) String() string {
 }
 
 func (AllDown) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_v1_resources_proto_enumTypes[1].Descriptor()
+	return file_fairlead_v1_resources_proto_enumTypes[5].Descriptor()
 }
 
 func (AllDown) Type() protoreflect.EnumType {
-	return &file_fairlead_v1_resources_proto_enumTypes[1]
+	return &file_fairlead_v1_resources_proto_enumTypes[5]
 }
 
 func (x AllDown) Number() protoreflect.EnumNumber {
@@ -134,7 +358,7 @@ func (x AllDown) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use AllDown.Descriptor instead.
 func (AllDown) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{1}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{5}
 }
 
 // UnknownState is what counts for an endpoint that was never judged. One that
@@ -172,11 +396,11 @@ func (x UnknownState) String() string {
 }
 
 func (UnknownState) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_v1_resources_proto_enumTypes[2].Descriptor()
+	return file_fairlead_v1_resources_proto_enumTypes[6].Descriptor()
 }
 
 func (UnknownState) Type() protoreflect.EnumType {
-	return &file_fairlead_v1_resources_proto_enumTypes[2]
+	return &file_fairlead_v1_resources_proto_enumTypes[6]
 }
 
 func (x UnknownState) Number() protoreflect.EnumNumber {
@@ -185,7 +409,7 @@ func (x UnknownState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use UnknownState.Descriptor instead.
 func (UnknownState) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{6}
 }
 
 // Families is how the A and AAAA answers of a service relate.
@@ -224,11 +448,11 @@ func (x Families) String() string {
 }
 
 func (Families) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_v1_resources_proto_enumTypes[3].Descriptor()
+	return file_fairlead_v1_resources_proto_enumTypes[7].Descriptor()
 }
 
 func (Families) Type() protoreflect.EnumType {
-	return &file_fairlead_v1_resources_proto_enumTypes[3]
+	return &file_fairlead_v1_resources_proto_enumTypes[7]
 }
 
 func (x Families) Number() protoreflect.EnumNumber {
@@ -237,7 +461,164 @@ func (x Families) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Families.Descriptor instead.
 func (Families) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{7}
+}
+
+// VerdictScope is whose verdicts count for a client.
+type VerdictScope int32
+
+const (
+	VerdictScope_VERDICT_SCOPE_UNSPECIFIED VerdictScope = 0
+	// The quorum's.
+	VerdictScope_VERDICT_SCOPE_GLOBAL VerdictScope = 1
+	// Those of the vantages in the client's region, the first of its ranking; the
+	// quorum's where that region has no verdict of its own.
+	VerdictScope_VERDICT_SCOPE_CLIENT_REGION VerdictScope = 2
+)
+
+// Enum value maps for VerdictScope.
+var (
+	VerdictScope_name = map[int32]string{
+		0: "VERDICT_SCOPE_UNSPECIFIED",
+		1: "VERDICT_SCOPE_GLOBAL",
+		2: "VERDICT_SCOPE_CLIENT_REGION",
+	}
+	VerdictScope_value = map[string]int32{
+		"VERDICT_SCOPE_UNSPECIFIED":   0,
+		"VERDICT_SCOPE_GLOBAL":        1,
+		"VERDICT_SCOPE_CLIENT_REGION": 2,
+	}
+)
+
+func (x VerdictScope) Enum() *VerdictScope {
+	p := new(VerdictScope)
+	*p = x
+	return p
+}
+
+func (x VerdictScope) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (VerdictScope) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[8].Descriptor()
+}
+
+func (VerdictScope) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[8]
+}
+
+func (x VerdictScope) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use VerdictScope.Descriptor instead.
+func (VerdictScope) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{8}
+}
+
+// FailbackMode is who decides that a region comes back.
+type FailbackMode int32
+
+const (
+	FailbackMode_FAILBACK_MODE_UNSPECIFIED FailbackMode = 0
+	// The verdicts, after the hold-down and over the ramp.
+	FailbackMode_FAILBACK_MODE_AUTOMATIC FailbackMode = 1
+	// A person: once out of service the region waits for a release.
+	FailbackMode_FAILBACK_MODE_MANUAL FailbackMode = 2
+)
+
+// Enum value maps for FailbackMode.
+var (
+	FailbackMode_name = map[int32]string{
+		0: "FAILBACK_MODE_UNSPECIFIED",
+		1: "FAILBACK_MODE_AUTOMATIC",
+		2: "FAILBACK_MODE_MANUAL",
+	}
+	FailbackMode_value = map[string]int32{
+		"FAILBACK_MODE_UNSPECIFIED": 0,
+		"FAILBACK_MODE_AUTOMATIC":   1,
+		"FAILBACK_MODE_MANUAL":      2,
+	}
+)
+
+func (x FailbackMode) Enum() *FailbackMode {
+	p := new(FailbackMode)
+	*p = x
+	return p
+}
+
+func (x FailbackMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (FailbackMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[9].Descriptor()
+}
+
+func (FailbackMode) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[9]
+}
+
+func (x FailbackMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use FailbackMode.Descriptor instead.
+func (FailbackMode) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{9}
+}
+
+// GuardMode is what the guard does.
+type GuardMode int32
+
+const (
+	GuardMode_GUARD_MODE_UNSPECIFIED GuardMode = 0
+	// Hold the last state and raise an alarm.
+	GuardMode_GUARD_MODE_HOLD GuardMode = 1
+	// Raise an alarm only.
+	GuardMode_GUARD_MODE_ALARM GuardMode = 2
+)
+
+// Enum value maps for GuardMode.
+var (
+	GuardMode_name = map[int32]string{
+		0: "GUARD_MODE_UNSPECIFIED",
+		1: "GUARD_MODE_HOLD",
+		2: "GUARD_MODE_ALARM",
+	}
+	GuardMode_value = map[string]int32{
+		"GUARD_MODE_UNSPECIFIED": 0,
+		"GUARD_MODE_HOLD":        1,
+		"GUARD_MODE_ALARM":       2,
+	}
+)
+
+func (x GuardMode) Enum() *GuardMode {
+	p := new(GuardMode)
+	*p = x
+	return p
+}
+
+func (x GuardMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GuardMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[10].Descriptor()
+}
+
+func (GuardMode) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[10]
+}
+
+func (x GuardMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GuardMode.Descriptor instead.
+func (GuardMode) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{10}
 }
 
 // OverrideAction is what an override does to the endpoints in its scope.
@@ -280,11 +661,11 @@ func (x OverrideAction) String() string {
 }
 
 func (OverrideAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_v1_resources_proto_enumTypes[4].Descriptor()
+	return file_fairlead_v1_resources_proto_enumTypes[11].Descriptor()
 }
 
 func (OverrideAction) Type() protoreflect.EnumType {
-	return &file_fairlead_v1_resources_proto_enumTypes[4]
+	return &file_fairlead_v1_resources_proto_enumTypes[11]
 }
 
 func (x OverrideAction) Number() protoreflect.EnumNumber {
@@ -293,7 +674,7 @@ func (x OverrideAction) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use OverrideAction.Descriptor instead.
 func (OverrideAction) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
 // Metadata names a resource.
@@ -1002,7 +1383,26 @@ type HealthCheckSpec struct {
 	//
 	//	*HealthCheckSpec_Http
 	//	*HealthCheckSpec_Tcp
-	Probe         isHealthCheckSpec_Probe `protobuf_oneof:"probe"`
+	//	*HealthCheckSpec_Tls
+	//	*HealthCheckSpec_Grpc
+	//	*HealthCheckSpec_Dns
+	//	*HealthCheckSpec_Icmp
+	Probe isHealthCheckSpec_Probe `protobuf_oneof:"probe"`
+	// Rapid confirm: after the first failure of a healthy target the next checks
+	// follow at this interval until it is unhealthy or has passed again. 0: off;
+	// otherwise 100ms to the interval.
+	ConfirmInterval *durationpb.Duration `protobuf:"bytes,11,opt,name=confirm_interval,json=confirmInterval,proto3" json:"confirm_interval,omitempty"`
+	// How the opinions of the vantages make a verdict. Default majority.
+	Quorum QuorumRule `protobuf:"varint,12,opt,name=quorum,proto3,enum=fairlead.v1.QuorumRule" json:"quorum,omitempty"`
+	// For quorum at-least: how many registered regions must say UNHEALTHY.
+	UnhealthyRegions uint32 `protobuf:"varint,13,opt,name=unhealthy_regions,json=unhealthyRegions,proto3" json:"unhealthy_regions,omitempty"`
+	// How many agents probe each target, spread over the registered regions; 0:
+	// all of them. See Assignment.
+	Vantages uint32 `protobuf:"varint,14,opt,name=vantages,proto3" json:"vantages,omitempty"`
+	// What a target that flaps must do before it counts as healthy again.
+	Damping *FlapDamping `protobuf:"bytes,15,opt,name=damping,proto3" json:"damping,omitempty"`
+	// For targets that are host names: which of their addresses is probed.
+	AddressFamily AddressFamily `protobuf:"varint,16,opt,name=address_family,json=addressFamily,proto3,enum=fairlead.v1.AddressFamily" json:"address_family,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1090,6 +1490,84 @@ func (x *HealthCheckSpec) GetTcp() *TcpProbe {
 	return nil
 }
 
+func (x *HealthCheckSpec) GetTls() *TlsProbe {
+	if x != nil {
+		if x, ok := x.Probe.(*HealthCheckSpec_Tls); ok {
+			return x.Tls
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetGrpc() *GrpcProbe {
+	if x != nil {
+		if x, ok := x.Probe.(*HealthCheckSpec_Grpc); ok {
+			return x.Grpc
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetDns() *DnsProbe {
+	if x != nil {
+		if x, ok := x.Probe.(*HealthCheckSpec_Dns); ok {
+			return x.Dns
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetIcmp() *IcmpProbe {
+	if x != nil {
+		if x, ok := x.Probe.(*HealthCheckSpec_Icmp); ok {
+			return x.Icmp
+		}
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetConfirmInterval() *durationpb.Duration {
+	if x != nil {
+		return x.ConfirmInterval
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetQuorum() QuorumRule {
+	if x != nil {
+		return x.Quorum
+	}
+	return QuorumRule_QUORUM_RULE_UNSPECIFIED
+}
+
+func (x *HealthCheckSpec) GetUnhealthyRegions() uint32 {
+	if x != nil {
+		return x.UnhealthyRegions
+	}
+	return 0
+}
+
+func (x *HealthCheckSpec) GetVantages() uint32 {
+	if x != nil {
+		return x.Vantages
+	}
+	return 0
+}
+
+func (x *HealthCheckSpec) GetDamping() *FlapDamping {
+	if x != nil {
+		return x.Damping
+	}
+	return nil
+}
+
+func (x *HealthCheckSpec) GetAddressFamily() AddressFamily {
+	if x != nil {
+		return x.AddressFamily
+	}
+	return AddressFamily_ADDRESS_FAMILY_UNSPECIFIED
+}
+
 type isHealthCheckSpec_Probe interface {
 	isHealthCheckSpec_Probe()
 }
@@ -1102,28 +1580,223 @@ type HealthCheckSpec_Tcp struct {
 	Tcp *TcpProbe `protobuf:"bytes,6,opt,name=tcp,proto3,oneof"`
 }
 
+type HealthCheckSpec_Tls struct {
+	Tls *TlsProbe `protobuf:"bytes,7,opt,name=tls,proto3,oneof"`
+}
+
+type HealthCheckSpec_Grpc struct {
+	Grpc *GrpcProbe `protobuf:"bytes,8,opt,name=grpc,proto3,oneof"`
+}
+
+type HealthCheckSpec_Dns struct {
+	Dns *DnsProbe `protobuf:"bytes,9,opt,name=dns,proto3,oneof"`
+}
+
+type HealthCheckSpec_Icmp struct {
+	Icmp *IcmpProbe `protobuf:"bytes,10,opt,name=icmp,proto3,oneof"`
+}
+
 func (*HealthCheckSpec_Http) isHealthCheckSpec_Probe() {}
 
 func (*HealthCheckSpec_Tcp) isHealthCheckSpec_Probe() {}
 
-// HttpProbe succeeds when a GET answers with an expected status in time.
+func (*HealthCheckSpec_Tls) isHealthCheckSpec_Probe() {}
+
+func (*HealthCheckSpec_Grpc) isHealthCheckSpec_Probe() {}
+
+func (*HealthCheckSpec_Dns) isHealthCheckSpec_Probe() {}
+
+func (*HealthCheckSpec_Icmp) isHealthCheckSpec_Probe() {}
+
+// FlapDamping holds a target that flaps. A recovery is counted by each vantage
+// over the last hour; after `recoveries` of them the vantage's vote turns
+// HEALTHY only when its opinion has held for `hold`, doubled with every further
+// recovery up to `max_hold`.
+type FlapDamping struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Off: a recovery counts at once.
+	Off bool `protobuf:"varint,1,opt,name=off,proto3" json:"off,omitempty"`
+	// 1 to 50. Default 2.
+	Recoveries uint32 `protobuf:"varint,2,opt,name=recoveries,proto3" json:"recoveries,omitempty"`
+	// Default 30s.
+	Hold *durationpb.Duration `protobuf:"bytes,3,opt,name=hold,proto3" json:"hold,omitempty"`
+	// At most 1h. Default 10m.
+	MaxHold       *durationpb.Duration `protobuf:"bytes,4,opt,name=max_hold,json=maxHold,proto3" json:"max_hold,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FlapDamping) Reset() {
+	*x = FlapDamping{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FlapDamping) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FlapDamping) ProtoMessage() {}
+
+func (x *FlapDamping) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FlapDamping.ProtoReflect.Descriptor instead.
+func (*FlapDamping) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FlapDamping) GetOff() bool {
+	if x != nil {
+		return x.Off
+	}
+	return false
+}
+
+func (x *FlapDamping) GetRecoveries() uint32 {
+	if x != nil {
+		return x.Recoveries
+	}
+	return 0
+}
+
+func (x *FlapDamping) GetHold() *durationpb.Duration {
+	if x != nil {
+		return x.Hold
+	}
+	return nil
+}
+
+func (x *FlapDamping) GetMaxHold() *durationpb.Duration {
+	if x != nil {
+		return x.MaxHold
+	}
+	return nil
+}
+
+// TlsOptions say how a probe speaks TLS. The certificate is verified unless
+// stated otherwise.
+type TlsOptions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The name that is asked for (SNI) and verified. Default: the host of the
+	// probe, else the target's host name; for an address none is sent and the
+	// address is verified.
+	ServerName string `protobuf:"bytes,1,opt,name=server_name,json=serverName,proto3" json:"server_name,omitempty"`
+	// CA certificates in PEM that are trusted instead of the system's.
+	CaCertificates string `protobuf:"bytes,2,opt,name=ca_certificates,json=caCertificates,proto3" json:"ca_certificates,omitempty"`
+	// The leaf certificate must be valid for at least so long. Default 0.
+	MinValidity *durationpb.Duration `protobuf:"bytes,3,opt,name=min_validity,json=minValidity,proto3" json:"min_validity,omitempty"`
+	// Do not verify the certificate; min_validity still holds.
+	InsecureSkipVerify bool `protobuf:"varint,4,opt,name=insecure_skip_verify,json=insecureSkipVerify,proto3" json:"insecure_skip_verify,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *TlsOptions) Reset() {
+	*x = TlsOptions{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TlsOptions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TlsOptions) ProtoMessage() {}
+
+func (x *TlsOptions) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TlsOptions.ProtoReflect.Descriptor instead.
+func (*TlsOptions) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *TlsOptions) GetServerName() string {
+	if x != nil {
+		return x.ServerName
+	}
+	return ""
+}
+
+func (x *TlsOptions) GetCaCertificates() string {
+	if x != nil {
+		return x.CaCertificates
+	}
+	return ""
+}
+
+func (x *TlsOptions) GetMinValidity() *durationpb.Duration {
+	if x != nil {
+		return x.MinValidity
+	}
+	return nil
+}
+
+func (x *TlsOptions) GetInsecureSkipVerify() bool {
+	if x != nil {
+		return x.InsecureSkipVerify
+	}
+	return false
+}
+
+// HttpProbe succeeds when a request is answered as expected in time.
 type HttpProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Default 80.
+	// Default 80, with tls 443.
 	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
-	// Default /.
+	// With a query if need be. Default /.
 	Path string `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
 	// The Host header; default: the address.
 	Host string `protobuf:"bytes,3,opt,name=host,proto3" json:"host,omitempty"`
-	// Expected status codes; default 200 to 399. Redirects are not followed.
+	// Expected status codes, beside those of the ranges; default 200 to 399.
 	ExpectedStatuses []uint32 `protobuf:"varint,4,rep,packed,name=expected_statuses,json=expectedStatuses,proto3" json:"expected_statuses,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// GET, HEAD, POST, PUT or OPTIONS. Default GET.
+	Method string `protobuf:"bytes,5,opt,name=method,proto3" json:"method,omitempty"`
+	// At most 32, without Host, Content-Length and the hop-by-hop fields.
+	Headers map[string]string `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// What is sent with POST and PUT, at most 4096 bytes.
+	Body string `protobuf:"bytes,7,opt,name=body,proto3" json:"body,omitempty"`
+	// As 200-299.
+	ExpectedStatusRanges []string `protobuf:"bytes,8,rep,name=expected_status_ranges,json=expectedStatusRanges,proto3" json:"expected_status_ranges,omitempty"`
+	// A text that the first 64 KiB of the body must hold.
+	BodyContains string `protobuf:"bytes,9,opt,name=body_contains,json=bodyContains,proto3" json:"body_contains,omitempty"`
+	// A regular expression (RE2) that must match in the first 64 KiB of the body.
+	BodyMatches string `protobuf:"bytes,10,opt,name=body_matches,json=bodyMatches,proto3" json:"body_matches,omitempty"`
+	// How many redirects are followed, at most 10. Default 0: a redirect is an
+	// answer. Each target of one is checked like the first.
+	MaxRedirects uint32 `protobuf:"varint,11,opt,name=max_redirects,json=maxRedirects,proto3" json:"max_redirects,omitempty"`
+	// HTTPS when set, also when empty.
+	Tls *TlsOptions `protobuf:"bytes,12,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Default http1.
+	Version       HttpVersion `protobuf:"varint,13,opt,name=version,proto3,enum=fairlead.v1.HttpVersion" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HttpProbe) Reset() {
 	*x = HttpProbe{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[11]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1135,7 +1808,7 @@ func (x *HttpProbe) String() string {
 func (*HttpProbe) ProtoMessage() {}
 
 func (x *HttpProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[11]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1148,7 +1821,7 @@ func (x *HttpProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HttpProbe.ProtoReflect.Descriptor instead.
 func (*HttpProbe) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HttpProbe) GetPort() uint32 {
@@ -1179,18 +1852,90 @@ func (x *HttpProbe) GetExpectedStatuses() []uint32 {
 	return nil
 }
 
-// TcpProbe succeeds when a connection is established in time.
+func (x *HttpProbe) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *HttpProbe) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *HttpProbe) GetBody() string {
+	if x != nil {
+		return x.Body
+	}
+	return ""
+}
+
+func (x *HttpProbe) GetExpectedStatusRanges() []string {
+	if x != nil {
+		return x.ExpectedStatusRanges
+	}
+	return nil
+}
+
+func (x *HttpProbe) GetBodyContains() string {
+	if x != nil {
+		return x.BodyContains
+	}
+	return ""
+}
+
+func (x *HttpProbe) GetBodyMatches() string {
+	if x != nil {
+		return x.BodyMatches
+	}
+	return ""
+}
+
+func (x *HttpProbe) GetMaxRedirects() uint32 {
+	if x != nil {
+		return x.MaxRedirects
+	}
+	return 0
+}
+
+func (x *HttpProbe) GetTls() *TlsOptions {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *HttpProbe) GetVersion() HttpVersion {
+	if x != nil {
+		return x.Version
+	}
+	return HttpVersion_HTTP_VERSION_UNSPECIFIED
+}
+
+// TcpProbe succeeds when a connection is established in time and, where stated,
+// the expected bytes come back.
 type TcpProbe struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Required.
-	Port          uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// What is sent once connected, at most 4096 bytes.
+	Send string `protobuf:"bytes,2,opt,name=send,proto3" json:"send,omitempty"`
+	// What the first 64 KiB that come back must hold.
+	Expect string `protobuf:"bytes,3,opt,name=expect,proto3" json:"expect,omitempty"`
+	// A regular expression (RE2) that must match in them.
+	ExpectMatches string `protobuf:"bytes,4,opt,name=expect_matches,json=expectMatches,proto3" json:"expect_matches,omitempty"`
+	// Speak TLS when set, also when empty.
+	Tls           *TlsOptions `protobuf:"bytes,5,opt,name=tls,proto3" json:"tls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TcpProbe) Reset() {
 	*x = TcpProbe{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[12]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1202,7 +1947,7 @@ func (x *TcpProbe) String() string {
 func (*TcpProbe) ProtoMessage() {}
 
 func (x *TcpProbe) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[12]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1215,12 +1960,313 @@ func (x *TcpProbe) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TcpProbe.ProtoReflect.Descriptor instead.
 func (*TcpProbe) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *TcpProbe) GetPort() uint32 {
 	if x != nil {
 		return x.Port
+	}
+	return 0
+}
+
+func (x *TcpProbe) GetSend() string {
+	if x != nil {
+		return x.Send
+	}
+	return ""
+}
+
+func (x *TcpProbe) GetExpect() string {
+	if x != nil {
+		return x.Expect
+	}
+	return ""
+}
+
+func (x *TcpProbe) GetExpectMatches() string {
+	if x != nil {
+		return x.ExpectMatches
+	}
+	return ""
+}
+
+func (x *TcpProbe) GetTls() *TlsOptions {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// TlsProbe succeeds when a handshake is done in time and the certificate is good.
+type TlsProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default 443.
+	Port          uint32      `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	Tls           *TlsOptions `protobuf:"bytes,2,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TlsProbe) Reset() {
+	*x = TlsProbe{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TlsProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TlsProbe) ProtoMessage() {}
+
+func (x *TlsProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TlsProbe.ProtoReflect.Descriptor instead.
+func (*TlsProbe) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *TlsProbe) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *TlsProbe) GetTls() *TlsOptions {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// GrpcProbe succeeds when grpc.health.v1.Health says SERVING in time.
+type GrpcProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Required.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// Default: the whole server.
+	Service string `protobuf:"bytes,2,opt,name=service,proto3" json:"service,omitempty"`
+	// The :authority; default: the address.
+	Authority string `protobuf:"bytes,3,opt,name=authority,proto3" json:"authority,omitempty"`
+	// Speak TLS when set, also when empty.
+	Tls           *TlsOptions `protobuf:"bytes,4,opt,name=tls,proto3" json:"tls,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrpcProbe) Reset() {
+	*x = GrpcProbe{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrpcProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrpcProbe) ProtoMessage() {}
+
+func (x *GrpcProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrpcProbe.ProtoReflect.Descriptor instead.
+func (*GrpcProbe) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GrpcProbe) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *GrpcProbe) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *GrpcProbe) GetAuthority() string {
+	if x != nil {
+		return x.Authority
+	}
+	return ""
+}
+
+func (x *GrpcProbe) GetTls() *TlsOptions {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+// DnsProbe succeeds when a query is answered as expected in time.
+type DnsProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default 53.
+	Port uint32 `protobuf:"varint,1,opt,name=port,proto3" json:"port,omitempty"`
+	// The query name. Required.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The query type. Default A.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// Record data in presentation format, of which the answer must hold each;
+	// none: any answer with that RCODE.
+	ExpectedAnswers []string `protobuf:"bytes,4,rep,name=expected_answers,json=expectedAnswers,proto3" json:"expected_answers,omitempty"`
+	// Default NOERROR.
+	ExpectedRcode string `protobuf:"bytes,5,opt,name=expected_rcode,json=expectedRcode,proto3" json:"expected_rcode,omitempty"`
+	// Default udp, again over TCP when truncated.
+	Transport        DnsTransport `protobuf:"varint,6,opt,name=transport,proto3,enum=fairlead.v1.DnsTransport" json:"transport,omitempty"`
+	RecursionDesired bool         `protobuf:"varint,7,opt,name=recursion_desired,json=recursionDesired,proto3" json:"recursion_desired,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *DnsProbe) Reset() {
+	*x = DnsProbe{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DnsProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DnsProbe) ProtoMessage() {}
+
+func (x *DnsProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DnsProbe.ProtoReflect.Descriptor instead.
+func (*DnsProbe) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DnsProbe) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+func (x *DnsProbe) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DnsProbe) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *DnsProbe) GetExpectedAnswers() []string {
+	if x != nil {
+		return x.ExpectedAnswers
+	}
+	return nil
+}
+
+func (x *DnsProbe) GetExpectedRcode() string {
+	if x != nil {
+		return x.ExpectedRcode
+	}
+	return ""
+}
+
+func (x *DnsProbe) GetTransport() DnsTransport {
+	if x != nil {
+		return x.Transport
+	}
+	return DnsTransport_DNS_TRANSPORT_UNSPECIFIED
+}
+
+func (x *DnsProbe) GetRecursionDesired() bool {
+	if x != nil {
+		return x.RecursionDesired
+	}
+	return false
+}
+
+// IcmpProbe succeeds when an echo request is answered in time.
+type IcmpProbe struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes of payload, 0 to 1400. Default 32.
+	PayloadSize   uint32 `protobuf:"varint,1,opt,name=payload_size,json=payloadSize,proto3" json:"payload_size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *IcmpProbe) Reset() {
+	*x = IcmpProbe{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *IcmpProbe) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*IcmpProbe) ProtoMessage() {}
+
+func (x *IcmpProbe) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use IcmpProbe.ProtoReflect.Descriptor instead.
+func (*IcmpProbe) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *IcmpProbe) GetPayloadSize() uint32 {
+	if x != nil {
+		return x.PayloadSize
 	}
 	return 0
 }
@@ -1237,7 +2283,7 @@ type Service struct {
 
 func (x *Service) Reset() {
 	*x = Service{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[13]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +2295,7 @@ func (x *Service) String() string {
 func (*Service) ProtoMessage() {}
 
 func (x *Service) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[13]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +2308,7 @@ func (x *Service) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Service.ProtoReflect.Descriptor instead.
 func (*Service) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Service) GetMetadata() *Metadata {
@@ -1299,14 +2345,21 @@ type ServiceSpec struct {
 	// Default together.
 	Families Families `protobuf:"varint,8,opt,name=families,proto3,enum=fairlead.v1.Families" json:"families,omitempty"`
 	// 1 to 256.
-	Endpoints     []*Endpoint `protobuf:"bytes,9,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	Endpoints []*Endpoint `protobuf:"bytes,9,rep,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// How a region comes back into service after it was out by verdicts.
+	Failback *FailbackPolicy `protobuf:"bytes,10,opt,name=failback,proto3" json:"failback,omitempty"`
+	// The TTL while an endpoint is near a change. Default half of the ttl, at
+	// least 1s; equal to the ttl it never shrinks.
+	MinTtl *durationpb.Duration `protobuf:"bytes,11,opt,name=min_ttl,json=minTtl,proto3" json:"min_ttl,omitempty"`
+	// Whose verdicts count. Default global.
+	Verdicts      VerdictScope `protobuf:"varint,12,opt,name=verdicts,proto3,enum=fairlead.v1.VerdictScope" json:"verdicts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ServiceSpec) Reset() {
 	*x = ServiceSpec{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[14]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1318,7 +2371,7 @@ func (x *ServiceSpec) String() string {
 func (*ServiceSpec) ProtoMessage() {}
 
 func (x *ServiceSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[14]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1331,7 +2384,7 @@ func (x *ServiceSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceSpec.ProtoReflect.Descriptor instead.
 func (*ServiceSpec) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ServiceSpec) GetZone() string {
@@ -1397,6 +2450,105 @@ func (x *ServiceSpec) GetEndpoints() []*Endpoint {
 	return nil
 }
 
+func (x *ServiceSpec) GetFailback() *FailbackPolicy {
+	if x != nil {
+		return x.Failback
+	}
+	return nil
+}
+
+func (x *ServiceSpec) GetMinTtl() *durationpb.Duration {
+	if x != nil {
+		return x.MinTtl
+	}
+	return nil
+}
+
+func (x *ServiceSpec) GetVerdicts() VerdictScope {
+	if x != nil {
+		return x.Verdicts
+	}
+	return VerdictScope_VERDICT_SCOPE_UNSPECIFIED
+}
+
+// FailbackPolicy says how a region comes back into service after it was out of
+// it by verdicts (not by a drain). Until then its healthy endpoints answer only
+// when no region is in service.
+type FailbackPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default automatic.
+	Mode FailbackMode `protobuf:"varint,1,opt,name=mode,proto3,enum=fairlead.v1.FailbackMode" json:"mode,omitempty"`
+	// For how long an endpoint that was unhealthy must be healthy before it
+	// counts towards its region. Default 0s, at most 24h.
+	HoldDown *durationpb.Duration `protobuf:"bytes,2,opt,name=hold_down,json=holdDown,proto3" json:"hold_down,omitempty"`
+	// The share of the region's clients, in percent, that get it back in steps,
+	// ascending, 1 to 99; then all. At most 10. None: all at once. A client
+	// network (/24, /56) stays with its step.
+	RampSteps []uint32 `protobuf:"varint,3,rep,packed,name=ramp_steps,json=rampSteps,proto3" json:"ramp_steps,omitempty"`
+	// How long each step lasts. Default 60s.
+	RampInterval  *durationpb.Duration `protobuf:"bytes,4,opt,name=ramp_interval,json=rampInterval,proto3" json:"ramp_interval,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FailbackPolicy) Reset() {
+	*x = FailbackPolicy{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FailbackPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FailbackPolicy) ProtoMessage() {}
+
+func (x *FailbackPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FailbackPolicy.ProtoReflect.Descriptor instead.
+func (*FailbackPolicy) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *FailbackPolicy) GetMode() FailbackMode {
+	if x != nil {
+		return x.Mode
+	}
+	return FailbackMode_FAILBACK_MODE_UNSPECIFIED
+}
+
+func (x *FailbackPolicy) GetHoldDown() *durationpb.Duration {
+	if x != nil {
+		return x.HoldDown
+	}
+	return nil
+}
+
+func (x *FailbackPolicy) GetRampSteps() []uint32 {
+	if x != nil {
+		return x.RampSteps
+	}
+	return nil
+}
+
+func (x *FailbackPolicy) GetRampInterval() *durationpb.Duration {
+	if x != nil {
+		return x.RampInterval
+	}
+	return nil
+}
+
 // Endpoint is one target of a service in one region.
 type Endpoint struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1419,7 +2571,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[15]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +2583,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[15]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +2596,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Endpoint) GetName() string {
@@ -1501,7 +2653,7 @@ type Agent struct {
 
 func (x *Agent) Reset() {
 	*x = Agent{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[16]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1513,7 +2665,7 @@ func (x *Agent) String() string {
 func (*Agent) ProtoMessage() {}
 
 func (x *Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[16]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1526,7 +2678,7 @@ func (x *Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Agent.ProtoReflect.Descriptor instead.
 func (*Agent) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Agent) GetMetadata() *Metadata {
@@ -1546,15 +2698,22 @@ func (x *Agent) GetSpec() *AgentSpec {
 // AgentSpec is what a user states of an agent.
 type AgentSpec struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A Region. Required.
-	Region        string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// A Region. Required. A vantage in a region without endpoints is a witness.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// Addresses that answer TCP whenever this vantage has a network, as
+	// 192.0.2.1:443; at most 8. When none of them and none of the fellow agents
+	// can be reached, the vantage is isolated and its opinions lose their vote.
+	References []string `protobuf:"bytes,2,rep,name=references,proto3" json:"references,omitempty"`
+	// Where its fellow agents reach it by TCP, as 192.0.2.7:8082; empty: they do
+	// not try.
+	Address       string `protobuf:"bytes,3,opt,name=address,proto3" json:"address,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AgentSpec) Reset() {
 	*x = AgentSpec{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[17]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +2725,7 @@ func (x *AgentSpec) String() string {
 func (*AgentSpec) ProtoMessage() {}
 
 func (x *AgentSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[17]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,12 +2738,26 @@ func (x *AgentSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentSpec.ProtoReflect.Descriptor instead.
 func (*AgentSpec) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AgentSpec) GetRegion() string {
 	if x != nil {
 		return x.Region
+	}
+	return ""
+}
+
+func (x *AgentSpec) GetReferences() []string {
+	if x != nil {
+		return x.References
+	}
+	return nil
+}
+
+func (x *AgentSpec) GetAddress() string {
+	if x != nil {
+		return x.Address
 	}
 	return ""
 }
@@ -1600,7 +2773,7 @@ type Nameserver struct {
 
 func (x *Nameserver) Reset() {
 	*x = Nameserver{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[18]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1612,7 +2785,7 @@ func (x *Nameserver) String() string {
 func (*Nameserver) ProtoMessage() {}
 
 func (x *Nameserver) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[18]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1625,7 +2798,7 @@ func (x *Nameserver) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Nameserver.ProtoReflect.Descriptor instead.
 func (*Nameserver) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Nameserver) GetMetadata() *Metadata {
@@ -1657,7 +2830,7 @@ type NameserverSpec struct {
 
 func (x *NameserverSpec) Reset() {
 	*x = NameserverSpec{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[19]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1669,7 +2842,7 @@ func (x *NameserverSpec) String() string {
 func (*NameserverSpec) ProtoMessage() {}
 
 func (x *NameserverSpec) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[19]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1682,7 +2855,7 @@ func (x *NameserverSpec) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameserverSpec.ProtoReflect.Descriptor instead.
 func (*NameserverSpec) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NameserverSpec) GetRegion() string {
@@ -1706,6 +2879,236 @@ func (x *NameserverSpec) GetGrpc() string {
 	return ""
 }
 
+// SafetyPolicy holds the limits on what may change by itself. There is one, and
+// its name is default; without it the defaults hold.
+type SafetyPolicy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Metadata      *Metadata              `protobuf:"bytes,1,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	Spec          *SafetyPolicySpec      `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyPolicy) Reset() {
+	*x = SafetyPolicy{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyPolicy) ProtoMessage() {}
+
+func (x *SafetyPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyPolicy.ProtoReflect.Descriptor instead.
+func (*SafetyPolicy) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SafetyPolicy) GetMetadata() *Metadata {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *SafetyPolicy) GetSpec() *SafetyPolicySpec {
+	if x != nil {
+		return x.Spec
+	}
+	return nil
+}
+
+// SafetyPolicySpec is what a user states of safety.
+type SafetyPolicySpec struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Guard         *MassWithdrawalGuard   `protobuf:"bytes,1,opt,name=guard,proto3" json:"guard,omitempty"`
+	HealthAges    *HealthAges            `protobuf:"bytes,2,opt,name=health_ages,json=healthAges,proto3" json:"health_ages,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyPolicySpec) Reset() {
+	*x = SafetyPolicySpec{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyPolicySpec) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyPolicySpec) ProtoMessage() {}
+
+func (x *SafetyPolicySpec) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyPolicySpec.ProtoReflect.Descriptor instead.
+func (*SafetyPolicySpec) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *SafetyPolicySpec) GetGuard() *MassWithdrawalGuard {
+	if x != nil {
+		return x.Guard
+	}
+	return nil
+}
+
+func (x *SafetyPolicySpec) GetHealthAges() *HealthAges {
+	if x != nil {
+		return x.HealthAges
+	}
+	return nil
+}
+
+// MassWithdrawalGuard holds the verdicts when many targets turn UNHEALTHY
+// together and the evidence points at the path and not at the targets.
+type MassWithdrawalGuard struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Default hold.
+	Mode GuardMode `protobuf:"varint,1,opt,name=mode,proto3,enum=fairlead.v1.GuardMode" json:"mode,omitempty"`
+	// The share of all targets, in percent, 1 to 100, that may turn UNHEALTHY
+	// within the window without the confirmation of the quorum. Default 50.
+	MaxPercent uint32 `protobuf:"varint,2,opt,name=max_percent,json=maxPercent,proto3" json:"max_percent,omitempty"`
+	// 1s to 1h. Default 60s.
+	Window        *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MassWithdrawalGuard) Reset() {
+	*x = MassWithdrawalGuard{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MassWithdrawalGuard) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MassWithdrawalGuard) ProtoMessage() {}
+
+func (x *MassWithdrawalGuard) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MassWithdrawalGuard.ProtoReflect.Descriptor instead.
+func (*MassWithdrawalGuard) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *MassWithdrawalGuard) GetMode() GuardMode {
+	if x != nil {
+		return x.Mode
+	}
+	return GuardMode_GUARD_MODE_UNSPECIFIED
+}
+
+func (x *MassWithdrawalGuard) GetMaxPercent() uint32 {
+	if x != nil {
+		return x.MaxPercent
+	}
+	return 0
+}
+
+func (x *MassWithdrawalGuard) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+// HealthAges declares what age of the health state means at a nameserver.
+type HealthAges struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Older than this it is frozen: answers stay and say that they are stale
+	// (RFC 8914, code 3). 1s to 1h. Default 10s.
+	FrozenAfter *durationpb.Duration `protobuf:"bytes,1,opt,name=frozen_after,json=frozenAfter,proto3" json:"frozen_after,omitempty"`
+	// Older than this every verdict counts as HEALTHY; drains and forced states
+	// stay. 0: never, which is the default; otherwise at least frozen_after.
+	FailOpenAfter *durationpb.Duration `protobuf:"bytes,2,opt,name=fail_open_after,json=failOpenAfter,proto3" json:"fail_open_after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthAges) Reset() {
+	*x = HealthAges{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthAges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthAges) ProtoMessage() {}
+
+func (x *HealthAges) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthAges.ProtoReflect.Descriptor instead.
+func (*HealthAges) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *HealthAges) GetFrozenAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FrozenAfter
+	}
+	return nil
+}
+
+func (x *HealthAges) GetFailOpenAfter() *durationpb.Duration {
+	if x != nil {
+		return x.FailOpenAfter
+	}
+	return nil
+}
+
 // Resource is one of the kinds.
 type Resource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1718,6 +3121,7 @@ type Resource struct {
 	//	*Resource_Service
 	//	*Resource_Agent
 	//	*Resource_Nameserver
+	//	*Resource_SafetyPolicy
 	Kind          isResource_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1725,7 +3129,7 @@ type Resource struct {
 
 func (x *Resource) Reset() {
 	*x = Resource{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[20]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1737,7 +3141,7 @@ func (x *Resource) String() string {
 func (*Resource) ProtoMessage() {}
 
 func (x *Resource) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[20]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1750,7 +3154,7 @@ func (x *Resource) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Resource.ProtoReflect.Descriptor instead.
 func (*Resource) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Resource) GetKind() isResource_Kind {
@@ -1823,6 +3227,15 @@ func (x *Resource) GetNameserver() *Nameserver {
 	return nil
 }
 
+func (x *Resource) GetSafetyPolicy() *SafetyPolicy {
+	if x != nil {
+		if x, ok := x.Kind.(*Resource_SafetyPolicy); ok {
+			return x.SafetyPolicy
+		}
+	}
+	return nil
+}
+
 type isResource_Kind interface {
 	isResource_Kind()
 }
@@ -1855,6 +3268,10 @@ type Resource_Nameserver struct {
 	Nameserver *Nameserver `protobuf:"bytes,7,opt,name=nameserver,proto3,oneof"`
 }
 
+type Resource_SafetyPolicy struct {
+	SafetyPolicy *SafetyPolicy `protobuf:"bytes,8,opt,name=safety_policy,json=safetyPolicy,proto3,oneof"`
+}
+
 func (*Resource_Region) isResource_Kind() {}
 
 func (*Resource_Zone) isResource_Kind() {}
@@ -1868,6 +3285,8 @@ func (*Resource_Service) isResource_Kind() {}
 func (*Resource_Agent) isResource_Kind() {}
 
 func (*Resource_Nameserver) isResource_Kind() {}
+
+func (*Resource_SafetyPolicy) isResource_Kind() {}
 
 // OverrideScope selects endpoints: those that match every field that is set.
 // At least one of region and service is set.
@@ -1885,7 +3304,7 @@ type OverrideScope struct {
 
 func (x *OverrideScope) Reset() {
 	*x = OverrideScope{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[21]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1897,7 +3316,7 @@ func (x *OverrideScope) String() string {
 func (*OverrideScope) ProtoMessage() {}
 
 func (x *OverrideScope) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[21]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1910,7 +3329,7 @@ func (x *OverrideScope) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OverrideScope.ProtoReflect.Descriptor instead.
 func (*OverrideScope) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *OverrideScope) GetRegion() string {
@@ -1961,7 +3380,7 @@ type Override struct {
 
 func (x *Override) Reset() {
 	*x = Override{}
-	mi := &file_fairlead_v1_resources_proto_msgTypes[22]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1973,7 +3392,7 @@ func (x *Override) String() string {
 func (*Override) ProtoMessage() {}
 
 func (x *Override) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_resources_proto_msgTypes[22]
+	mi := &file_fairlead_v1_resources_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1986,7 +3405,7 @@ func (x *Override) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Override.ProtoReflect.Descriptor instead.
 func (*Override) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Override) GetId() string {
@@ -2101,25 +3520,85 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\aregions\x18\x06 \x03(\tR\aregions\"r\n" +
 	"\vHealthCheck\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x120\n" +
-	"\x04spec\x18\x02 \x01(\v2\x1c.fairlead.v1.HealthCheckSpecR\x04spec\"\x87\x02\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1c.fairlead.v1.HealthCheckSpecR\x04spec\"\xf0\x05\n" +
 	"\x0fHealthCheckSpec\x125\n" +
 	"\binterval\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\binterval\x123\n" +
 	"\atimeout\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12\x12\n" +
 	"\x04rise\x18\x03 \x01(\rR\x04rise\x12\x12\n" +
 	"\x04fall\x18\x04 \x01(\rR\x04fall\x12,\n" +
 	"\x04http\x18\x05 \x01(\v2\x16.fairlead.v1.HttpProbeH\x00R\x04http\x12)\n" +
-	"\x03tcp\x18\x06 \x01(\v2\x15.fairlead.v1.TcpProbeH\x00R\x03tcpB\a\n" +
-	"\x05probe\"t\n" +
+	"\x03tcp\x18\x06 \x01(\v2\x15.fairlead.v1.TcpProbeH\x00R\x03tcp\x12)\n" +
+	"\x03tls\x18\a \x01(\v2\x15.fairlead.v1.TlsProbeH\x00R\x03tls\x12,\n" +
+	"\x04grpc\x18\b \x01(\v2\x16.fairlead.v1.GrpcProbeH\x00R\x04grpc\x12)\n" +
+	"\x03dns\x18\t \x01(\v2\x15.fairlead.v1.DnsProbeH\x00R\x03dns\x12,\n" +
+	"\x04icmp\x18\n" +
+	" \x01(\v2\x16.fairlead.v1.IcmpProbeH\x00R\x04icmp\x12D\n" +
+	"\x10confirm_interval\x18\v \x01(\v2\x19.google.protobuf.DurationR\x0fconfirmInterval\x12/\n" +
+	"\x06quorum\x18\f \x01(\x0e2\x17.fairlead.v1.QuorumRuleR\x06quorum\x12+\n" +
+	"\x11unhealthy_regions\x18\r \x01(\rR\x10unhealthyRegions\x12\x1a\n" +
+	"\bvantages\x18\x0e \x01(\rR\bvantages\x122\n" +
+	"\adamping\x18\x0f \x01(\v2\x18.fairlead.v1.FlapDampingR\adamping\x12A\n" +
+	"\x0eaddress_family\x18\x10 \x01(\x0e2\x1a.fairlead.v1.AddressFamilyR\raddressFamilyB\a\n" +
+	"\x05probe\"\xa4\x01\n" +
+	"\vFlapDamping\x12\x10\n" +
+	"\x03off\x18\x01 \x01(\bR\x03off\x12\x1e\n" +
+	"\n" +
+	"recoveries\x18\x02 \x01(\rR\n" +
+	"recoveries\x12-\n" +
+	"\x04hold\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x04hold\x124\n" +
+	"\bmax_hold\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\amaxHold\"\xc6\x01\n" +
+	"\n" +
+	"TlsOptions\x12\x1f\n" +
+	"\vserver_name\x18\x01 \x01(\tR\n" +
+	"serverName\x12'\n" +
+	"\x0fca_certificates\x18\x02 \x01(\tR\x0ecaCertificates\x12<\n" +
+	"\fmin_validity\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\vminValidity\x120\n" +
+	"\x14insecure_skip_verify\x18\x04 \x01(\bR\x12insecureSkipVerify\"\x9d\x04\n" +
 	"\tHttpProbe\x12\x12\n" +
 	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x12\n" +
 	"\x04host\x18\x03 \x01(\tR\x04host\x12+\n" +
-	"\x11expected_statuses\x18\x04 \x03(\rR\x10expectedStatuses\"\x1e\n" +
+	"\x11expected_statuses\x18\x04 \x03(\rR\x10expectedStatuses\x12\x16\n" +
+	"\x06method\x18\x05 \x01(\tR\x06method\x12=\n" +
+	"\aheaders\x18\x06 \x03(\v2#.fairlead.v1.HttpProbe.HeadersEntryR\aheaders\x12\x12\n" +
+	"\x04body\x18\a \x01(\tR\x04body\x124\n" +
+	"\x16expected_status_ranges\x18\b \x03(\tR\x14expectedStatusRanges\x12#\n" +
+	"\rbody_contains\x18\t \x01(\tR\fbodyContains\x12!\n" +
+	"\fbody_matches\x18\n" +
+	" \x01(\tR\vbodyMatches\x12#\n" +
+	"\rmax_redirects\x18\v \x01(\rR\fmaxRedirects\x12)\n" +
+	"\x03tls\x18\f \x01(\v2\x17.fairlead.v1.TlsOptionsR\x03tls\x122\n" +
+	"\aversion\x18\r \x01(\x0e2\x18.fairlead.v1.HttpVersionR\aversion\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x9c\x01\n" +
 	"\bTcpProbe\x12\x12\n" +
-	"\x04port\x18\x01 \x01(\rR\x04port\"j\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
+	"\x04send\x18\x02 \x01(\tR\x04send\x12\x16\n" +
+	"\x06expect\x18\x03 \x01(\tR\x06expect\x12%\n" +
+	"\x0eexpect_matches\x18\x04 \x01(\tR\rexpectMatches\x12)\n" +
+	"\x03tls\x18\x05 \x01(\v2\x17.fairlead.v1.TlsOptionsR\x03tls\"I\n" +
+	"\bTlsProbe\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12)\n" +
+	"\x03tls\x18\x02 \x01(\v2\x17.fairlead.v1.TlsOptionsR\x03tls\"\x82\x01\n" +
+	"\tGrpcProbe\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x18\n" +
+	"\aservice\x18\x02 \x01(\tR\aservice\x12\x1c\n" +
+	"\tauthority\x18\x03 \x01(\tR\tauthority\x12)\n" +
+	"\x03tls\x18\x04 \x01(\v2\x17.fairlead.v1.TlsOptionsR\x03tls\"\xfe\x01\n" +
+	"\bDnsProbe\x12\x12\n" +
+	"\x04port\x18\x01 \x01(\rR\x04port\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x12)\n" +
+	"\x10expected_answers\x18\x04 \x03(\tR\x0fexpectedAnswers\x12%\n" +
+	"\x0eexpected_rcode\x18\x05 \x01(\tR\rexpectedRcode\x127\n" +
+	"\ttransport\x18\x06 \x01(\x0e2\x19.fairlead.v1.DnsTransportR\ttransport\x12+\n" +
+	"\x11recursion_desired\x18\a \x01(\bR\x10recursionDesired\".\n" +
+	"\tIcmpProbe\x12!\n" +
+	"\fpayload_size\x18\x01 \x01(\rR\vpayloadSize\"j\n" +
 	"\aService\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x12,\n" +
-	"\x04spec\x18\x02 \x01(\v2\x18.fairlead.v1.ServiceSpecR\x04spec\"\xf3\x02\n" +
+	"\x04spec\x18\x02 \x01(\v2\x18.fairlead.v1.ServiceSpecR\x04spec\"\x97\x04\n" +
 	"\vServiceSpec\x12\x12\n" +
 	"\x04zone\x18\x01 \x01(\tR\x04zone\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x16\n" +
@@ -2129,7 +3608,17 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\bfallback\x18\x06 \x03(\tR\bfallback\x123\n" +
 	"\aunknown\x18\a \x01(\x0e2\x19.fairlead.v1.UnknownStateR\aunknown\x121\n" +
 	"\bfamilies\x18\b \x01(\x0e2\x15.fairlead.v1.FamiliesR\bfamilies\x123\n" +
-	"\tendpoints\x18\t \x03(\v2\x15.fairlead.v1.EndpointR\tendpoints\"\xbf\x01\n" +
+	"\tendpoints\x18\t \x03(\v2\x15.fairlead.v1.EndpointR\tendpoints\x127\n" +
+	"\bfailback\x18\n" +
+	" \x01(\v2\x1b.fairlead.v1.FailbackPolicyR\bfailback\x122\n" +
+	"\amin_ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x06minTtl\x125\n" +
+	"\bverdicts\x18\f \x01(\x0e2\x19.fairlead.v1.VerdictScopeR\bverdicts\"\xd6\x01\n" +
+	"\x0eFailbackPolicy\x12-\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x19.fairlead.v1.FailbackModeR\x04mode\x126\n" +
+	"\thold_down\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bholdDown\x12\x1d\n" +
+	"\n" +
+	"ramp_steps\x18\x03 \x03(\rR\trampSteps\x12>\n" +
+	"\rramp_interval\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\frampInterval\"\xbf\x01\n" +
 	"\bEndpoint\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06region\x18\x02 \x01(\tR\x06region\x12+\n" +
@@ -2140,9 +3629,13 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\a_weight\"f\n" +
 	"\x05Agent\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x12*\n" +
-	"\x04spec\x18\x02 \x01(\v2\x16.fairlead.v1.AgentSpecR\x04spec\"#\n" +
+	"\x04spec\x18\x02 \x01(\v2\x16.fairlead.v1.AgentSpecR\x04spec\"]\n" +
 	"\tAgentSpec\x12\x16\n" +
-	"\x06region\x18\x01 \x01(\tR\x06region\"p\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x1e\n" +
+	"\n" +
+	"references\x18\x02 \x03(\tR\n" +
+	"references\x12\x18\n" +
+	"\aaddress\x18\x03 \x01(\tR\aaddress\"p\n" +
 	"\n" +
 	"Nameserver\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x12/\n" +
@@ -2150,7 +3643,23 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\x0eNameserverSpec\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12\x10\n" +
 	"\x03dns\x18\x02 \x01(\tR\x03dns\x12\x12\n" +
-	"\x04grpc\x18\x03 \x01(\tR\x04grpc\"\x8a\x03\n" +
+	"\x04grpc\x18\x03 \x01(\tR\x04grpc\"t\n" +
+	"\fSafetyPolicy\x121\n" +
+	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x121\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1d.fairlead.v1.SafetyPolicySpecR\x04spec\"\x84\x01\n" +
+	"\x10SafetyPolicySpec\x126\n" +
+	"\x05guard\x18\x01 \x01(\v2 .fairlead.v1.MassWithdrawalGuardR\x05guard\x128\n" +
+	"\vhealth_ages\x18\x02 \x01(\v2\x17.fairlead.v1.HealthAgesR\n" +
+	"healthAges\"\x95\x01\n" +
+	"\x13MassWithdrawalGuard\x12*\n" +
+	"\x04mode\x18\x01 \x01(\x0e2\x16.fairlead.v1.GuardModeR\x04mode\x12\x1f\n" +
+	"\vmax_percent\x18\x02 \x01(\rR\n" +
+	"maxPercent\x121\n" +
+	"\x06window\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06window\"\x8d\x01\n" +
+	"\n" +
+	"HealthAges\x12<\n" +
+	"\ffrozen_after\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\vfrozenAfter\x12A\n" +
+	"\x0ffail_open_after\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\rfailOpenAfter\"\xcc\x03\n" +
 	"\bResource\x12-\n" +
 	"\x06region\x18\x01 \x01(\v2\x13.fairlead.v1.RegionH\x00R\x06region\x12'\n" +
 	"\x04zone\x18\x02 \x01(\v2\x11.fairlead.v1.ZoneH\x00R\x04zone\x12F\n" +
@@ -2160,7 +3669,8 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\x05agent\x18\x06 \x01(\v2\x12.fairlead.v1.AgentH\x00R\x05agent\x129\n" +
 	"\n" +
 	"nameserver\x18\a \x01(\v2\x17.fairlead.v1.NameserverH\x00R\n" +
-	"nameserverB\x06\n" +
+	"nameserver\x12@\n" +
+	"\rsafety_policy\x18\b \x01(\v2\x19.fairlead.v1.SafetyPolicyH\x00R\fsafetyPolicyB\x06\n" +
 	"\x04kind\"\x8a\x01\n" +
 	"\rOverrideScope\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
@@ -2180,7 +3690,28 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\fSteeringMode\x12\x1d\n" +
 	"\x19STEERING_MODE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSTEERING_MODE_ACTIVE_ACTIVE\x10\x01\x12 \n" +
-	"\x1cSTEERING_MODE_ACTIVE_PASSIVE\x10\x02*p\n" +
+	"\x1cSTEERING_MODE_ACTIVE_PASSIVE\x10\x02*\x92\x01\n" +
+	"\n" +
+	"QuorumRule\x12\x1b\n" +
+	"\x17QUORUM_RULE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14QUORUM_RULE_MAJORITY\x10\x01\x12\x16\n" +
+	"\x12QUORUM_RULE_STRICT\x10\x02\x12\x1b\n" +
+	"\x17QUORUM_RULE_ANY_HEALTHY\x10\x03\x12\x18\n" +
+	"\x14QUORUM_RULE_AT_LEAST\x10\x04*y\n" +
+	"\rAddressFamily\x12\x1e\n" +
+	"\x1aADDRESS_FAMILY_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12ADDRESS_FAMILY_ANY\x10\x01\x12\x17\n" +
+	"\x13ADDRESS_FAMILY_IPV4\x10\x02\x12\x17\n" +
+	"\x13ADDRESS_FAMILY_IPV6\x10\x03*s\n" +
+	"\vHttpVersion\x12\x1c\n" +
+	"\x18HTTP_VERSION_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12HTTP_VERSION_HTTP1\x10\x01\x12\x16\n" +
+	"\x12HTTP_VERSION_HTTP2\x10\x02\x12\x16\n" +
+	"\x12HTTP_VERSION_HTTP3\x10\x03*[\n" +
+	"\fDnsTransport\x12\x1d\n" +
+	"\x19DNS_TRANSPORT_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11DNS_TRANSPORT_UDP\x10\x01\x12\x15\n" +
+	"\x11DNS_TRANSPORT_TCP\x10\x02*p\n" +
 	"\aAllDown\x12\x18\n" +
 	"\x14ALL_DOWN_UNSPECIFIED\x10\x00\x12\x16\n" +
 	"\x12ALL_DOWN_SERVE_ALL\x10\x01\x12\x1b\n" +
@@ -2193,7 +3724,19 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\bFamilies\x12\x18\n" +
 	"\x14FAMILIES_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11FAMILIES_TOGETHER\x10\x01\x12\x18\n" +
-	"\x14FAMILIES_INDEPENDENT\x10\x02*\x8a\x01\n" +
+	"\x14FAMILIES_INDEPENDENT\x10\x02*h\n" +
+	"\fVerdictScope\x12\x1d\n" +
+	"\x19VERDICT_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14VERDICT_SCOPE_GLOBAL\x10\x01\x12\x1f\n" +
+	"\x1bVERDICT_SCOPE_CLIENT_REGION\x10\x02*d\n" +
+	"\fFailbackMode\x12\x1d\n" +
+	"\x19FAILBACK_MODE_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17FAILBACK_MODE_AUTOMATIC\x10\x01\x12\x18\n" +
+	"\x14FAILBACK_MODE_MANUAL\x10\x02*R\n" +
+	"\tGuardMode\x12\x1a\n" +
+	"\x16GUARD_MODE_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fGUARD_MODE_HOLD\x10\x01\x12\x14\n" +
+	"\x10GUARD_MODE_ALARM\x10\x02*\x8a\x01\n" +
 	"\x0eOverrideAction\x12\x1f\n" +
 	"\x1bOVERRIDE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OVERRIDE_ACTION_DRAIN\x10\x01\x12\x1c\n" +
@@ -2212,89 +3755,141 @@ func file_fairlead_v1_resources_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_resources_proto_rawDescData
 }
 
-var file_fairlead_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_fairlead_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_fairlead_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
+var file_fairlead_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_fairlead_v1_resources_proto_goTypes = []any{
 	(SteeringMode)(0),             // 0: fairlead.v1.SteeringMode
-	(AllDown)(0),                  // 1: fairlead.v1.AllDown
-	(UnknownState)(0),             // 2: fairlead.v1.UnknownState
-	(Families)(0),                 // 3: fairlead.v1.Families
-	(OverrideAction)(0),           // 4: fairlead.v1.OverrideAction
-	(*Metadata)(nil),              // 5: fairlead.v1.Metadata
-	(*Region)(nil),                // 6: fairlead.v1.Region
-	(*RegionSpec)(nil),            // 7: fairlead.v1.RegionSpec
-	(*Zone)(nil),                  // 8: fairlead.v1.Zone
-	(*ZoneSpec)(nil),              // 9: fairlead.v1.ZoneSpec
-	(*ZoneStatus)(nil),            // 10: fairlead.v1.ZoneStatus
-	(*SteeringPolicy)(nil),        // 11: fairlead.v1.SteeringPolicy
-	(*SteeringPolicySpec)(nil),    // 12: fairlead.v1.SteeringPolicySpec
-	(*SteeringRule)(nil),          // 13: fairlead.v1.SteeringRule
-	(*HealthCheck)(nil),           // 14: fairlead.v1.HealthCheck
-	(*HealthCheckSpec)(nil),       // 15: fairlead.v1.HealthCheckSpec
-	(*HttpProbe)(nil),             // 16: fairlead.v1.HttpProbe
-	(*TcpProbe)(nil),              // 17: fairlead.v1.TcpProbe
-	(*Service)(nil),               // 18: fairlead.v1.Service
-	(*ServiceSpec)(nil),           // 19: fairlead.v1.ServiceSpec
-	(*Endpoint)(nil),              // 20: fairlead.v1.Endpoint
-	(*Agent)(nil),                 // 21: fairlead.v1.Agent
-	(*AgentSpec)(nil),             // 22: fairlead.v1.AgentSpec
-	(*Nameserver)(nil),            // 23: fairlead.v1.Nameserver
-	(*NameserverSpec)(nil),        // 24: fairlead.v1.NameserverSpec
-	(*Resource)(nil),              // 25: fairlead.v1.Resource
-	(*OverrideScope)(nil),         // 26: fairlead.v1.OverrideScope
-	(*Override)(nil),              // 27: fairlead.v1.Override
-	nil,                           // 28: fairlead.v1.Metadata.LabelsEntry
-	nil,                           // 29: fairlead.v1.SteeringPolicySpec.BiasEntry
-	(*durationpb.Duration)(nil),   // 30: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 31: google.protobuf.Timestamp
+	(QuorumRule)(0),               // 1: fairlead.v1.QuorumRule
+	(AddressFamily)(0),            // 2: fairlead.v1.AddressFamily
+	(HttpVersion)(0),              // 3: fairlead.v1.HttpVersion
+	(DnsTransport)(0),             // 4: fairlead.v1.DnsTransport
+	(AllDown)(0),                  // 5: fairlead.v1.AllDown
+	(UnknownState)(0),             // 6: fairlead.v1.UnknownState
+	(Families)(0),                 // 7: fairlead.v1.Families
+	(VerdictScope)(0),             // 8: fairlead.v1.VerdictScope
+	(FailbackMode)(0),             // 9: fairlead.v1.FailbackMode
+	(GuardMode)(0),                // 10: fairlead.v1.GuardMode
+	(OverrideAction)(0),           // 11: fairlead.v1.OverrideAction
+	(*Metadata)(nil),              // 12: fairlead.v1.Metadata
+	(*Region)(nil),                // 13: fairlead.v1.Region
+	(*RegionSpec)(nil),            // 14: fairlead.v1.RegionSpec
+	(*Zone)(nil),                  // 15: fairlead.v1.Zone
+	(*ZoneSpec)(nil),              // 16: fairlead.v1.ZoneSpec
+	(*ZoneStatus)(nil),            // 17: fairlead.v1.ZoneStatus
+	(*SteeringPolicy)(nil),        // 18: fairlead.v1.SteeringPolicy
+	(*SteeringPolicySpec)(nil),    // 19: fairlead.v1.SteeringPolicySpec
+	(*SteeringRule)(nil),          // 20: fairlead.v1.SteeringRule
+	(*HealthCheck)(nil),           // 21: fairlead.v1.HealthCheck
+	(*HealthCheckSpec)(nil),       // 22: fairlead.v1.HealthCheckSpec
+	(*FlapDamping)(nil),           // 23: fairlead.v1.FlapDamping
+	(*TlsOptions)(nil),            // 24: fairlead.v1.TlsOptions
+	(*HttpProbe)(nil),             // 25: fairlead.v1.HttpProbe
+	(*TcpProbe)(nil),              // 26: fairlead.v1.TcpProbe
+	(*TlsProbe)(nil),              // 27: fairlead.v1.TlsProbe
+	(*GrpcProbe)(nil),             // 28: fairlead.v1.GrpcProbe
+	(*DnsProbe)(nil),              // 29: fairlead.v1.DnsProbe
+	(*IcmpProbe)(nil),             // 30: fairlead.v1.IcmpProbe
+	(*Service)(nil),               // 31: fairlead.v1.Service
+	(*ServiceSpec)(nil),           // 32: fairlead.v1.ServiceSpec
+	(*FailbackPolicy)(nil),        // 33: fairlead.v1.FailbackPolicy
+	(*Endpoint)(nil),              // 34: fairlead.v1.Endpoint
+	(*Agent)(nil),                 // 35: fairlead.v1.Agent
+	(*AgentSpec)(nil),             // 36: fairlead.v1.AgentSpec
+	(*Nameserver)(nil),            // 37: fairlead.v1.Nameserver
+	(*NameserverSpec)(nil),        // 38: fairlead.v1.NameserverSpec
+	(*SafetyPolicy)(nil),          // 39: fairlead.v1.SafetyPolicy
+	(*SafetyPolicySpec)(nil),      // 40: fairlead.v1.SafetyPolicySpec
+	(*MassWithdrawalGuard)(nil),   // 41: fairlead.v1.MassWithdrawalGuard
+	(*HealthAges)(nil),            // 42: fairlead.v1.HealthAges
+	(*Resource)(nil),              // 43: fairlead.v1.Resource
+	(*OverrideScope)(nil),         // 44: fairlead.v1.OverrideScope
+	(*Override)(nil),              // 45: fairlead.v1.Override
+	nil,                           // 46: fairlead.v1.Metadata.LabelsEntry
+	nil,                           // 47: fairlead.v1.SteeringPolicySpec.BiasEntry
+	nil,                           // 48: fairlead.v1.HttpProbe.HeadersEntry
+	(*durationpb.Duration)(nil),   // 49: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
 }
 var file_fairlead_v1_resources_proto_depIdxs = []int32{
-	28, // 0: fairlead.v1.Metadata.labels:type_name -> fairlead.v1.Metadata.LabelsEntry
-	5,  // 1: fairlead.v1.Region.metadata:type_name -> fairlead.v1.Metadata
-	7,  // 2: fairlead.v1.Region.spec:type_name -> fairlead.v1.RegionSpec
-	5,  // 3: fairlead.v1.Zone.metadata:type_name -> fairlead.v1.Metadata
-	9,  // 4: fairlead.v1.Zone.spec:type_name -> fairlead.v1.ZoneSpec
-	10, // 5: fairlead.v1.Zone.status:type_name -> fairlead.v1.ZoneStatus
-	30, // 6: fairlead.v1.ZoneSpec.ttl:type_name -> google.protobuf.Duration
-	30, // 7: fairlead.v1.ZoneSpec.negative_ttl:type_name -> google.protobuf.Duration
-	5,  // 8: fairlead.v1.SteeringPolicy.metadata:type_name -> fairlead.v1.Metadata
-	12, // 9: fairlead.v1.SteeringPolicy.spec:type_name -> fairlead.v1.SteeringPolicySpec
+	46, // 0: fairlead.v1.Metadata.labels:type_name -> fairlead.v1.Metadata.LabelsEntry
+	12, // 1: fairlead.v1.Region.metadata:type_name -> fairlead.v1.Metadata
+	14, // 2: fairlead.v1.Region.spec:type_name -> fairlead.v1.RegionSpec
+	12, // 3: fairlead.v1.Zone.metadata:type_name -> fairlead.v1.Metadata
+	16, // 4: fairlead.v1.Zone.spec:type_name -> fairlead.v1.ZoneSpec
+	17, // 5: fairlead.v1.Zone.status:type_name -> fairlead.v1.ZoneStatus
+	49, // 6: fairlead.v1.ZoneSpec.ttl:type_name -> google.protobuf.Duration
+	49, // 7: fairlead.v1.ZoneSpec.negative_ttl:type_name -> google.protobuf.Duration
+	12, // 8: fairlead.v1.SteeringPolicy.metadata:type_name -> fairlead.v1.Metadata
+	19, // 9: fairlead.v1.SteeringPolicy.spec:type_name -> fairlead.v1.SteeringPolicySpec
 	0,  // 10: fairlead.v1.SteeringPolicySpec.mode:type_name -> fairlead.v1.SteeringMode
-	29, // 11: fairlead.v1.SteeringPolicySpec.bias:type_name -> fairlead.v1.SteeringPolicySpec.BiasEntry
-	13, // 12: fairlead.v1.SteeringPolicySpec.rules:type_name -> fairlead.v1.SteeringRule
-	5,  // 13: fairlead.v1.HealthCheck.metadata:type_name -> fairlead.v1.Metadata
-	15, // 14: fairlead.v1.HealthCheck.spec:type_name -> fairlead.v1.HealthCheckSpec
-	30, // 15: fairlead.v1.HealthCheckSpec.interval:type_name -> google.protobuf.Duration
-	30, // 16: fairlead.v1.HealthCheckSpec.timeout:type_name -> google.protobuf.Duration
-	16, // 17: fairlead.v1.HealthCheckSpec.http:type_name -> fairlead.v1.HttpProbe
-	17, // 18: fairlead.v1.HealthCheckSpec.tcp:type_name -> fairlead.v1.TcpProbe
-	5,  // 19: fairlead.v1.Service.metadata:type_name -> fairlead.v1.Metadata
-	19, // 20: fairlead.v1.Service.spec:type_name -> fairlead.v1.ServiceSpec
-	30, // 21: fairlead.v1.ServiceSpec.ttl:type_name -> google.protobuf.Duration
-	1,  // 22: fairlead.v1.ServiceSpec.all_down:type_name -> fairlead.v1.AllDown
-	2,  // 23: fairlead.v1.ServiceSpec.unknown:type_name -> fairlead.v1.UnknownState
-	3,  // 24: fairlead.v1.ServiceSpec.families:type_name -> fairlead.v1.Families
-	20, // 25: fairlead.v1.ServiceSpec.endpoints:type_name -> fairlead.v1.Endpoint
-	5,  // 26: fairlead.v1.Agent.metadata:type_name -> fairlead.v1.Metadata
-	22, // 27: fairlead.v1.Agent.spec:type_name -> fairlead.v1.AgentSpec
-	5,  // 28: fairlead.v1.Nameserver.metadata:type_name -> fairlead.v1.Metadata
-	24, // 29: fairlead.v1.Nameserver.spec:type_name -> fairlead.v1.NameserverSpec
-	6,  // 30: fairlead.v1.Resource.region:type_name -> fairlead.v1.Region
-	8,  // 31: fairlead.v1.Resource.zone:type_name -> fairlead.v1.Zone
-	11, // 32: fairlead.v1.Resource.steering_policy:type_name -> fairlead.v1.SteeringPolicy
-	14, // 33: fairlead.v1.Resource.health_check:type_name -> fairlead.v1.HealthCheck
-	18, // 34: fairlead.v1.Resource.service:type_name -> fairlead.v1.Service
-	21, // 35: fairlead.v1.Resource.agent:type_name -> fairlead.v1.Agent
-	23, // 36: fairlead.v1.Resource.nameserver:type_name -> fairlead.v1.Nameserver
-	4,  // 37: fairlead.v1.Override.action:type_name -> fairlead.v1.OverrideAction
-	26, // 38: fairlead.v1.Override.scope:type_name -> fairlead.v1.OverrideScope
-	31, // 39: fairlead.v1.Override.create_time:type_name -> google.protobuf.Timestamp
-	31, // 40: fairlead.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
-	41, // [41:41] is the sub-list for method output_type
-	41, // [41:41] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	47, // 11: fairlead.v1.SteeringPolicySpec.bias:type_name -> fairlead.v1.SteeringPolicySpec.BiasEntry
+	20, // 12: fairlead.v1.SteeringPolicySpec.rules:type_name -> fairlead.v1.SteeringRule
+	12, // 13: fairlead.v1.HealthCheck.metadata:type_name -> fairlead.v1.Metadata
+	22, // 14: fairlead.v1.HealthCheck.spec:type_name -> fairlead.v1.HealthCheckSpec
+	49, // 15: fairlead.v1.HealthCheckSpec.interval:type_name -> google.protobuf.Duration
+	49, // 16: fairlead.v1.HealthCheckSpec.timeout:type_name -> google.protobuf.Duration
+	25, // 17: fairlead.v1.HealthCheckSpec.http:type_name -> fairlead.v1.HttpProbe
+	26, // 18: fairlead.v1.HealthCheckSpec.tcp:type_name -> fairlead.v1.TcpProbe
+	27, // 19: fairlead.v1.HealthCheckSpec.tls:type_name -> fairlead.v1.TlsProbe
+	28, // 20: fairlead.v1.HealthCheckSpec.grpc:type_name -> fairlead.v1.GrpcProbe
+	29, // 21: fairlead.v1.HealthCheckSpec.dns:type_name -> fairlead.v1.DnsProbe
+	30, // 22: fairlead.v1.HealthCheckSpec.icmp:type_name -> fairlead.v1.IcmpProbe
+	49, // 23: fairlead.v1.HealthCheckSpec.confirm_interval:type_name -> google.protobuf.Duration
+	1,  // 24: fairlead.v1.HealthCheckSpec.quorum:type_name -> fairlead.v1.QuorumRule
+	23, // 25: fairlead.v1.HealthCheckSpec.damping:type_name -> fairlead.v1.FlapDamping
+	2,  // 26: fairlead.v1.HealthCheckSpec.address_family:type_name -> fairlead.v1.AddressFamily
+	49, // 27: fairlead.v1.FlapDamping.hold:type_name -> google.protobuf.Duration
+	49, // 28: fairlead.v1.FlapDamping.max_hold:type_name -> google.protobuf.Duration
+	49, // 29: fairlead.v1.TlsOptions.min_validity:type_name -> google.protobuf.Duration
+	48, // 30: fairlead.v1.HttpProbe.headers:type_name -> fairlead.v1.HttpProbe.HeadersEntry
+	24, // 31: fairlead.v1.HttpProbe.tls:type_name -> fairlead.v1.TlsOptions
+	3,  // 32: fairlead.v1.HttpProbe.version:type_name -> fairlead.v1.HttpVersion
+	24, // 33: fairlead.v1.TcpProbe.tls:type_name -> fairlead.v1.TlsOptions
+	24, // 34: fairlead.v1.TlsProbe.tls:type_name -> fairlead.v1.TlsOptions
+	24, // 35: fairlead.v1.GrpcProbe.tls:type_name -> fairlead.v1.TlsOptions
+	4,  // 36: fairlead.v1.DnsProbe.transport:type_name -> fairlead.v1.DnsTransport
+	12, // 37: fairlead.v1.Service.metadata:type_name -> fairlead.v1.Metadata
+	32, // 38: fairlead.v1.Service.spec:type_name -> fairlead.v1.ServiceSpec
+	49, // 39: fairlead.v1.ServiceSpec.ttl:type_name -> google.protobuf.Duration
+	5,  // 40: fairlead.v1.ServiceSpec.all_down:type_name -> fairlead.v1.AllDown
+	6,  // 41: fairlead.v1.ServiceSpec.unknown:type_name -> fairlead.v1.UnknownState
+	7,  // 42: fairlead.v1.ServiceSpec.families:type_name -> fairlead.v1.Families
+	34, // 43: fairlead.v1.ServiceSpec.endpoints:type_name -> fairlead.v1.Endpoint
+	33, // 44: fairlead.v1.ServiceSpec.failback:type_name -> fairlead.v1.FailbackPolicy
+	49, // 45: fairlead.v1.ServiceSpec.min_ttl:type_name -> google.protobuf.Duration
+	8,  // 46: fairlead.v1.ServiceSpec.verdicts:type_name -> fairlead.v1.VerdictScope
+	9,  // 47: fairlead.v1.FailbackPolicy.mode:type_name -> fairlead.v1.FailbackMode
+	49, // 48: fairlead.v1.FailbackPolicy.hold_down:type_name -> google.protobuf.Duration
+	49, // 49: fairlead.v1.FailbackPolicy.ramp_interval:type_name -> google.protobuf.Duration
+	12, // 50: fairlead.v1.Agent.metadata:type_name -> fairlead.v1.Metadata
+	36, // 51: fairlead.v1.Agent.spec:type_name -> fairlead.v1.AgentSpec
+	12, // 52: fairlead.v1.Nameserver.metadata:type_name -> fairlead.v1.Metadata
+	38, // 53: fairlead.v1.Nameserver.spec:type_name -> fairlead.v1.NameserverSpec
+	12, // 54: fairlead.v1.SafetyPolicy.metadata:type_name -> fairlead.v1.Metadata
+	40, // 55: fairlead.v1.SafetyPolicy.spec:type_name -> fairlead.v1.SafetyPolicySpec
+	41, // 56: fairlead.v1.SafetyPolicySpec.guard:type_name -> fairlead.v1.MassWithdrawalGuard
+	42, // 57: fairlead.v1.SafetyPolicySpec.health_ages:type_name -> fairlead.v1.HealthAges
+	10, // 58: fairlead.v1.MassWithdrawalGuard.mode:type_name -> fairlead.v1.GuardMode
+	49, // 59: fairlead.v1.MassWithdrawalGuard.window:type_name -> google.protobuf.Duration
+	49, // 60: fairlead.v1.HealthAges.frozen_after:type_name -> google.protobuf.Duration
+	49, // 61: fairlead.v1.HealthAges.fail_open_after:type_name -> google.protobuf.Duration
+	13, // 62: fairlead.v1.Resource.region:type_name -> fairlead.v1.Region
+	15, // 63: fairlead.v1.Resource.zone:type_name -> fairlead.v1.Zone
+	18, // 64: fairlead.v1.Resource.steering_policy:type_name -> fairlead.v1.SteeringPolicy
+	21, // 65: fairlead.v1.Resource.health_check:type_name -> fairlead.v1.HealthCheck
+	31, // 66: fairlead.v1.Resource.service:type_name -> fairlead.v1.Service
+	35, // 67: fairlead.v1.Resource.agent:type_name -> fairlead.v1.Agent
+	37, // 68: fairlead.v1.Resource.nameserver:type_name -> fairlead.v1.Nameserver
+	39, // 69: fairlead.v1.Resource.safety_policy:type_name -> fairlead.v1.SafetyPolicy
+	11, // 70: fairlead.v1.Override.action:type_name -> fairlead.v1.OverrideAction
+	44, // 71: fairlead.v1.Override.scope:type_name -> fairlead.v1.OverrideScope
+	50, // 72: fairlead.v1.Override.create_time:type_name -> google.protobuf.Timestamp
+	50, // 73: fairlead.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
+	74, // [74:74] is the sub-list for method output_type
+	74, // [74:74] is the sub-list for method input_type
+	74, // [74:74] is the sub-list for extension type_name
+	74, // [74:74] is the sub-list for extension extendee
+	0,  // [0:74] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_resources_proto_init() }
@@ -2306,9 +3901,13 @@ func file_fairlead_v1_resources_proto_init() {
 	file_fairlead_v1_resources_proto_msgTypes[10].OneofWrappers = []any{
 		(*HealthCheckSpec_Http)(nil),
 		(*HealthCheckSpec_Tcp)(nil),
+		(*HealthCheckSpec_Tls)(nil),
+		(*HealthCheckSpec_Grpc)(nil),
+		(*HealthCheckSpec_Dns)(nil),
+		(*HealthCheckSpec_Icmp)(nil),
 	}
-	file_fairlead_v1_resources_proto_msgTypes[15].OneofWrappers = []any{}
-	file_fairlead_v1_resources_proto_msgTypes[20].OneofWrappers = []any{
+	file_fairlead_v1_resources_proto_msgTypes[22].OneofWrappers = []any{}
+	file_fairlead_v1_resources_proto_msgTypes[31].OneofWrappers = []any{
 		(*Resource_Region)(nil),
 		(*Resource_Zone)(nil),
 		(*Resource_SteeringPolicy)(nil),
@@ -2316,14 +3915,15 @@ func file_fairlead_v1_resources_proto_init() {
 		(*Resource_Service)(nil),
 		(*Resource_Agent)(nil),
 		(*Resource_Nameserver)(nil),
+		(*Resource_SafetyPolicy)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_resources_proto_rawDesc), len(file_fairlead_v1_resources_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   25,
+			NumEnums:      12,
+			NumMessages:   37,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -109,6 +109,7 @@ type HealthTable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Targets       []*TargetHealth        `protobuf:"bytes,1,rep,name=targets,proto3" json:"targets,omitempty"`
 	SaveTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=save_time,json=saveTime,proto3" json:"save_time,omitempty"`
+	Latches       *LatchTable            `protobuf:"bytes,3,opt,name=latches,proto3" json:"latches,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -157,6 +158,13 @@ func (x *HealthTable) GetSaveTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *HealthTable) GetLatches() *LatchTable {
+	if x != nil {
+		return x.Latches
+	}
+	return nil
+}
+
 var File_fairlead_v1_snapshot_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_snapshot_proto_rawDesc = "" +
@@ -169,10 +177,11 @@ const file_fairlead_v1_snapshot_proto_rawDesc = "" +
 	"\x04head\x18\x02 \x01(\v2\x11.fairlead.v1.HeadR\x04head\x12\x18\n" +
 	"\aobjects\x18\x03 \x03(\fR\aobjects\x127\n" +
 	"\tsave_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTime\x12\x18\n" +
-	"\acluster\x18\x05 \x01(\x04R\acluster\"{\n" +
+	"\acluster\x18\x05 \x01(\x04R\acluster\"\xae\x01\n" +
 	"\vHealthTable\x123\n" +
 	"\atargets\x18\x01 \x03(\v2\x19.fairlead.v1.TargetHealthR\atargets\x127\n" +
-	"\tsave_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTimeB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\tsave_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bsaveTime\x121\n" +
+	"\alatches\x18\x03 \x01(\v2\x17.fairlead.v1.LatchTableR\alatchesB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_snapshot_proto_rawDescOnce sync.Once
@@ -194,6 +203,7 @@ var file_fairlead_v1_snapshot_proto_goTypes = []any{
 	(*Head)(nil),                  // 3: fairlead.v1.Head
 	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 	(*TargetHealth)(nil),          // 5: fairlead.v1.TargetHealth
+	(*LatchTable)(nil),            // 6: fairlead.v1.LatchTable
 }
 var file_fairlead_v1_snapshot_proto_depIdxs = []int32{
 	2, // 0: fairlead.v1.Snapshot.generation:type_name -> fairlead.v1.Generation
@@ -201,11 +211,12 @@ var file_fairlead_v1_snapshot_proto_depIdxs = []int32{
 	4, // 2: fairlead.v1.Snapshot.save_time:type_name -> google.protobuf.Timestamp
 	5, // 3: fairlead.v1.HealthTable.targets:type_name -> fairlead.v1.TargetHealth
 	4, // 4: fairlead.v1.HealthTable.save_time:type_name -> google.protobuf.Timestamp
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	6, // 5: fairlead.v1.HealthTable.latches:type_name -> fairlead.v1.LatchTable
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_snapshot_proto_init() }

@@ -335,8 +335,10 @@ func (x *Chunk) GetResources() []*Resource {
 
 // OverrideSet holds all overrides, sorted by id.
 type OverrideSet struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Overrides     []*Override            `protobuf:"bytes,1,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Overrides []*Override            `protobuf:"bytes,1,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	// The newest of each latch, by latch.
+	Releases      []*LatchRelease `protobuf:"bytes,2,rep,name=releases,proto3" json:"releases,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -378,6 +380,92 @@ func (x *OverrideSet) GetOverrides() []*Override {
 	return nil
 }
 
+func (x *OverrideSet) GetReleases() []*LatchRelease {
+	if x != nil {
+		return x.Releases
+	}
+	return nil
+}
+
+// LatchRelease ends what waits for a person.
+type LatchRelease struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// failback/SERVICE/REGION, or guard for the mass-withdrawal guard.
+	Latch string `protobuf:"bytes,1,opt,name=latch,proto3" json:"latch,omitempty"`
+	// This trip and all before it.
+	Trip          uint64                 `protobuf:"varint,2,opt,name=trip,proto3" json:"trip,omitempty"`
+	Author        string                 `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	Reason        string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LatchRelease) Reset() {
+	*x = LatchRelease{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LatchRelease) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LatchRelease) ProtoMessage() {}
+
+func (x *LatchRelease) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LatchRelease.ProtoReflect.Descriptor instead.
+func (*LatchRelease) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *LatchRelease) GetLatch() string {
+	if x != nil {
+		return x.Latch
+	}
+	return ""
+}
+
+func (x *LatchRelease) GetTrip() uint64 {
+	if x != nil {
+		return x.Trip
+	}
+	return 0
+}
+
+func (x *LatchRelease) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *LatchRelease) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *LatchRelease) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
 // AuditEvent records one change; it is written in the transaction that makes it.
 type AuditEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -405,7 +493,7 @@ type AuditEvent struct {
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +505,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +518,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *AuditEvent) GetTime() *timestamppb.Timestamp {
@@ -527,7 +615,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +627,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +640,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Collection) GetFloor() *Generation {
@@ -604,6 +692,87 @@ func (x *Collection) GetBatch() uint32 {
 	return 0
 }
 
+// HealthCheckpoint is the value of the checkpoint key: the verdicts that the
+// elected controller had, for controllers that start without any nameserver.
+type HealthCheckpoint struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Time       *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Controller string                 `protobuf:"bytes,2,opt,name=controller,proto3" json:"controller,omitempty"`
+	// A HealthTable, serialized and compressed with gzip, is in so many parts.
+	Parts uint32 `protobuf:"varint,3,opt,name=parts,proto3" json:"parts,omitempty"`
+	// SHA-256 of the parts together.
+	Digest []byte `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Names the parts' keys.
+	Number        uint64 `protobuf:"varint,5,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HealthCheckpoint) Reset() {
+	*x = HealthCheckpoint{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HealthCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HealthCheckpoint) ProtoMessage() {}
+
+func (x *HealthCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HealthCheckpoint.ProtoReflect.Descriptor instead.
+func (*HealthCheckpoint) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *HealthCheckpoint) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *HealthCheckpoint) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *HealthCheckpoint) GetParts() uint32 {
+	if x != nil {
+		return x.Parts
+	}
+	return 0
+}
+
+func (x *HealthCheckpoint) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *HealthCheckpoint) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 // StoreMark says which revision etcd was at, at a time.
 type StoreMark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -615,7 +784,7 @@ type StoreMark struct {
 
 func (x *StoreMark) Reset() {
 	*x = StoreMark{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	mi := &file_fairlead_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +796,7 @@ func (x *StoreMark) String() string {
 func (*StoreMark) ProtoMessage() {}
 
 func (x *StoreMark) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	mi := &file_fairlead_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +809,7 @@ func (x *StoreMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreMark.ProtoReflect.Descriptor instead.
 func (*StoreMark) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StoreMark) GetRevision() int64 {
@@ -681,9 +850,17 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\"<\n" +
 	"\x05Chunk\x123\n" +
-	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\"B\n" +
+	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\"y\n" +
 	"\vOverrideSet\x123\n" +
-	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\"\xde\x02\n" +
+	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x125\n" +
+	"\breleases\x18\x02 \x03(\v2\x19.fairlead.v1.LatchReleaseR\breleases\"\xa5\x01\n" +
+	"\fLatchRelease\x12\x14\n" +
+	"\x05latch\x18\x01 \x01(\tR\x05latch\x12\x12\n" +
+	"\x04trip\x18\x02 \x01(\x04R\x04trip\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12;\n" +
+	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xde\x02\n" +
 	"\n" +
 	"AuditEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -710,7 +887,15 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"controller\x18\x05 \x01(\tR\n" +
 	"controller\x12\x10\n" +
 	"\x03run\x18\x06 \x01(\x06R\x03run\x12\x14\n" +
-	"\x05batch\x18\a \x01(\rR\x05batch\"W\n" +
+	"\x05batch\x18\a \x01(\rR\x05batch\"\xa8\x01\n" +
+	"\x10HealthCheckpoint\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x02 \x01(\tR\n" +
+	"controller\x12\x14\n" +
+	"\x05parts\x18\x03 \x01(\rR\x05parts\x12\x16\n" +
+	"\x06digest\x18\x04 \x01(\fR\x06digest\x12\x16\n" +
+	"\x06number\x18\x05 \x01(\x04R\x06number\"W\n" +
 	"\tStoreMark\x12\x1a\n" +
 	"\brevision\x18\x01 \x01(\x03R\brevision\x12.\n" +
 	"\x04time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04timeB?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
@@ -727,7 +912,7 @@ func file_fairlead_v1_store_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_store_proto_rawDescData
 }
 
-var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_fairlead_v1_store_proto_goTypes = []any{
 	(*Generation)(nil),            // 0: fairlead.v1.Generation
 	(*Head)(nil),                  // 1: fairlead.v1.Head
@@ -735,31 +920,36 @@ var file_fairlead_v1_store_proto_goTypes = []any{
 	(*ManifestEntry)(nil),         // 3: fairlead.v1.ManifestEntry
 	(*Chunk)(nil),                 // 4: fairlead.v1.Chunk
 	(*OverrideSet)(nil),           // 5: fairlead.v1.OverrideSet
-	(*AuditEvent)(nil),            // 6: fairlead.v1.AuditEvent
-	(*Collection)(nil),            // 7: fairlead.v1.Collection
-	(*StoreMark)(nil),             // 8: fairlead.v1.StoreMark
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
-	(*Resource)(nil),              // 10: fairlead.v1.Resource
-	(*Override)(nil),              // 11: fairlead.v1.Override
+	(*LatchRelease)(nil),          // 6: fairlead.v1.LatchRelease
+	(*AuditEvent)(nil),            // 7: fairlead.v1.AuditEvent
+	(*Collection)(nil),            // 8: fairlead.v1.Collection
+	(*HealthCheckpoint)(nil),      // 9: fairlead.v1.HealthCheckpoint
+	(*StoreMark)(nil),             // 10: fairlead.v1.StoreMark
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*Resource)(nil),              // 12: fairlead.v1.Resource
+	(*Override)(nil),              // 13: fairlead.v1.Override
 }
 var file_fairlead_v1_store_proto_depIdxs = []int32{
-	9,  // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
+	11, // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
 	3,  // 1: fairlead.v1.Manifest.entries:type_name -> fairlead.v1.ManifestEntry
-	10, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
-	11, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
-	9,  // 4: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	0,  // 5: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
-	1,  // 6: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
-	0,  // 7: fairlead.v1.Collection.floor:type_name -> fairlead.v1.Generation
-	8,  // 8: fairlead.v1.Collection.settled:type_name -> fairlead.v1.StoreMark
-	8,  // 9: fairlead.v1.Collection.pending:type_name -> fairlead.v1.StoreMark
-	9,  // 10: fairlead.v1.Collection.time:type_name -> google.protobuf.Timestamp
-	9,  // 11: fairlead.v1.StoreMark.time:type_name -> google.protobuf.Timestamp
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	12, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
+	13, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
+	6,  // 4: fairlead.v1.OverrideSet.releases:type_name -> fairlead.v1.LatchRelease
+	11, // 5: fairlead.v1.LatchRelease.create_time:type_name -> google.protobuf.Timestamp
+	11, // 6: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	0,  // 7: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
+	1,  // 8: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
+	0,  // 9: fairlead.v1.Collection.floor:type_name -> fairlead.v1.Generation
+	10, // 10: fairlead.v1.Collection.settled:type_name -> fairlead.v1.StoreMark
+	10, // 11: fairlead.v1.Collection.pending:type_name -> fairlead.v1.StoreMark
+	11, // 12: fairlead.v1.Collection.time:type_name -> google.protobuf.Timestamp
+	11, // 13: fairlead.v1.HealthCheckpoint.time:type_name -> google.protobuf.Timestamp
+	11, // 14: fairlead.v1.StoreMark.time:type_name -> google.protobuf.Timestamp
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_store_proto_init() }
@@ -774,7 +964,7 @@ func file_fairlead_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_store_proto_rawDesc), len(file_fairlead_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
