@@ -18,8 +18,13 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
 
-// readAttempts is how often Read looks at a head that it does not trust.
-const readAttempts = 3
+const (
+	// readAttempts is how often Read looks at a head that it does not trust.
+	readAttempts = 3
+	// maxReads bounds how often it looks altogether, while this controller's
+	// own changes overtake it.
+	maxReads = 32
+)
 
 // Version is everything of one generation. Immutable. Before the first change
 // its generation is zero, its head nil and its tree empty.
@@ -35,6 +40,7 @@ type Version struct {
 type Catalog struct {
 	store *store.Store
 	log   *slog.Logger
+	found func(*Version)
 
 	mu        sync.Mutex
 	last      *Version // the newest version read or written; its objects are not fetched again
@@ -43,24 +49,37 @@ type Catalog struct {
 
 // New returns a catalog over a store.
 func New(s *store.Store, log *slog.Logger) *Catalog {
-	return &Catalog{store: s, log: log, witnesses: map[string]witness{}}
+	return &Catalog{store: s, log: log, found: func(*Version) {}, witnesses: map[string]witness{}}
 }
 
+// OnChange has fn called with the version that a Change made or came upon,
+// before Change returns. Call it before the catalog is used.
+func (c *Catalog) OnChange(fn func(*Version)) { c.found = fn }
+
 // Read returns the current version.
-func (c *Catalog) Read(ctx context.Context) (*Version, error) {
-	for attempt := 1; ; attempt++ {
-		h, err := c.store.Head(ctx)
-		if err != nil {
+func (c *Catalog) Read(ctx context.Context) (v *Version, err error) {
+	doubts := 0
+	for range maxReads {
+		known := c.newest()
+		var h store.Head
+		if h, err = c.store.Head(ctx); err != nil {
 			return nil, err
 		}
-		v, err := c.Load(ctx, h)
+		v, err = c.Load(ctx, h)
 		// While this head was on its way, others may have seen a newer one, or
 		// even collected its objects.
-		if (errors.Is(err, ErrLineage) || errors.Is(err, store.ErrMissingObject)) && attempt < readAttempts {
-			continue
+		if !errors.Is(err, ErrLineage) && !errors.Is(err, store.ErrMissingObject) {
+			return v, err
 		}
-		return v, err
+		// What was known before the head was read, the head must follow from;
+		// what this controller has learnt since only says that it is old.
+		if c.newest() == known {
+			if doubts++; doubts == readAttempts {
+				break
+			}
+		}
 	}
+	return nil, err
 }
 
 // Load returns the version under a head. Every object is checked against its
@@ -84,9 +103,7 @@ func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 	if err != nil {
 		return nil, fmt.Errorf("generation %v: %w", gen, err)
 	}
-	v := &Version{Generation: gen, Head: h.Head, Tree: tree, Cluster: h.Cluster}
-	c.keep(v)
-	return v, nil
+	return c.keep(&Version{Generation: gen, Head: h.Head, Tree: tree, Cluster: h.Cluster}), nil
 }
 
 // readTree reads the tree under a head; what the known version has too is not
@@ -113,10 +130,23 @@ func (c *Catalog) readTree(ctx context.Context, h *pb.Head, known *Version) (*pl
 // read from the store afterwards must follow on it.
 func (c *Catalog) Remember(v *Version) { c.keep(v) }
 
-func (c *Catalog) keep(v *Version) {
+// keep takes note of a version. It returns the one that stands for this
+// generation from now on: there is one set for each, and whoever finds the same
+// set in two versions need not compare them.
+func (c *Catalog) keep(v *Version) *Version {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.last != nil && c.last.Generation == v.Generation {
+		return c.last
+	}
 	if c.last == nil || c.last.Generation.Compare(v.Generation) < 0 {
 		c.last = v
 	}
+	return v
+}
+
+func (c *Catalog) newest() *Version {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
 }

@@ -48,12 +48,17 @@ type Request struct {
 }
 
 // Edit is what a change makes of the current version. A nil Set leaves the
-// configuration as it is, and Overrides counts only with SetOverrides.
+// configuration as it is, Overrides counts only with SetOverrides, and a nil
+// Release releases nothing.
 type Edit struct {
 	Set          *config.Set
 	Base         *plan.Base // of Set, if it was compiled already
 	Overrides    []*pb.Override
 	SetOverrides bool
+	// Release replaces an earlier one of the same latch.
+	Release *pb.LatchRelease
+	// DropReleases, with a Release, tells which of the others are kept no more.
+	DropReleases func(*pb.LatchRelease) bool
 	Subjects     []string
 	// Result is what whoever repeats the request is told, at most MaxResult bytes.
 	Result []byte
@@ -74,6 +79,14 @@ type Outcome struct {
 // another writer was faster it reads and decides again, so that edit's rules
 // hold for the very version that is replaced.
 func (c *Catalog) Change(ctx context.Context, req Request, edit func(*Version) (Edit, error)) (*Outcome, error) {
+	out, err := c.change(ctx, req, edit)
+	if err == nil {
+		c.found(out.Version)
+	}
+	return out, err
+}
+
+func (c *Catalog) change(ctx context.Context, req Request, edit func(*Version) (Edit, error)) (*Outcome, error) {
 	if req.ID != "" {
 		// Before edit sees what the request has made already.
 		rev, result, found, err := c.store.Request(ctx, req.ID)
@@ -93,7 +106,7 @@ func (c *Catalog) Change(ctx context.Context, req Request, edit func(*Version) (
 		if err != nil {
 			return nil, err
 		}
-		if e.Set == nil && !e.SetOverrides {
+		if e.Set == nil && !e.SetOverrides && e.Release == nil {
 			return &Outcome{Version: v, Generation: v.Generation}, nil
 		}
 		next, err := c.swap(ctx, req, v, e)
@@ -132,12 +145,18 @@ func (c *Catalog) repeated(ctx context.Context, req Request, rev int64, stored [
 }
 
 func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*Version, error) {
-	set, overrides := v.Set, v.Overrides
+	set, overrides := v.Set, v.OverrideSet()
 	if e.Set != nil {
 		set = e.Set
 	}
 	if e.SetOverrides {
-		overrides = slices.SortedFunc(slices.Values(e.Overrides), func(a, b *pb.Override) int { return strings.Compare(a.GetId(), b.GetId()) })
+		overrides.Overrides = slices.SortedFunc(slices.Values(e.Overrides), func(a, b *pb.Override) int { return strings.Compare(a.GetId(), b.GetId()) })
+	}
+	if r := e.Release; r != nil {
+		kept := slices.DeleteFunc(slices.Clone(overrides.GetReleases()), func(o *pb.LatchRelease) bool {
+			return o.GetLatch() == r.GetLatch() || e.DropReleases != nil && e.DropReleases(o)
+		})
+		overrides.Releases = slices.SortedFunc(slices.Values(append(kept, r)), func(a, b *pb.LatchRelease) int { return strings.Compare(a.GetLatch(), b.GetLatch()) })
 	}
 	tree, head, err := plan.Write(set, overrides, v.Tree, v.Head)
 	if err != nil {
@@ -170,8 +189,7 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 		return nil, err
 	}
 	next := &Version{Generation: regions.Generation{Epoch: head.Epoch, Revision: rev}, Head: proto.CloneOf(head), Tree: tree, Cluster: v.Cluster}
-	c.keep(next)
-	return next, nil
+	return c.keep(next), nil
 }
 
 // write puts the objects that the replaced head does not have, and swaps. When

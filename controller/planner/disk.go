@@ -2,6 +2,7 @@ package planner
 
 import (
 	"context"
+	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -48,13 +49,24 @@ func (p *Planner) Load() {
 	}
 }
 
+// saveAgain is how long after a failure a generation is tried again: a disk that
+// was full may have space now, and no newer generation need ever come.
+const saveAgain = 10 * time.Second
+
 // keepOnDisk writes what is published, beside everything else: a slow disk
 // delays nothing.
 func (p *Planner) keepOnDisk(ctx context.Context) {
+	again := time.NewTicker(saveAgain)
+	defer again.Stop()
+	var failed *Current // could not be written
 	for {
 		var c *Current
 		select {
 		case c = <-p.unsaved:
+		case <-again.C:
+			if c = failed; c == nil {
+				continue
+			}
 		case <-ctx.Done():
 			select {
 			case c = <-p.unsaved:
@@ -69,8 +81,15 @@ func (p *Planner) keepOnDisk(ctx context.Context) {
 		for _, data := range c.Objects {
 			s.Objects = append(s.Objects, data)
 		}
-		if err := p.opts.Dir.Save(s); err != nil {
-			p.opts.Log.Error("generation not saved; without etcd a restart would begin with an older one", "generation", c.Generation.String(), "err", err)
+		err, last := p.opts.Dir.Save(s), failed
+		failed = nil
+		if err != nil {
+			failed = c
+			if c != last { // told once
+				p.opts.Log.Error("generation not saved; without etcd a restart would begin with an older one", "generation", c.Generation.String(), "err", err)
+			}
+		} else if c == last {
+			p.opts.Log.Info("generation saved after all", "generation", c.Generation.String())
 		}
 	}
 }

@@ -48,7 +48,7 @@ type Options struct {
 	// Dir keeps the last verified generations, to start from without etcd; nil:
 	// none are kept.
 	Dir *snapshot.Dir
-	// OnPlan is called, from Run, with every new plan. Optional.
+	// OnPlan is called with every new plan, one after the other. Optional.
 	OnPlan func(*Current)
 }
 
@@ -58,15 +58,20 @@ type Planner struct {
 	current   atomic.Pointer[Current]
 	recent    atomic.Pointer[[]*Current] // newest first
 	refusal   atomic.Pointer[string]
-	available atomic.Bool
+	available atomic.Bool   // as answers knows
 	look      chan struct{} // look at the store now
 	unsaved   chan *Current // the newest generation that is to be kept on disk
 	loading   bool          // what is adopted comes from disk
 
+	adopting sync.Mutex // held while a version becomes the current one
+
 	mu      sync.Mutex
 	changed chan struct{} // closed and replaced at every new plan
+	// watched and read tell whether etcd answers who watches the head, and
+	// who reads what is under it.
+	watched, read bool
 
-	metrics struct{ generation, refused, available prometheus.Gauge }
+	metrics struct{ generation, epoch, refused, available prometheus.Gauge }
 }
 
 // New returns a planner; Run does its work.
@@ -75,11 +80,13 @@ func New(o Options) *Planner {
 	p.recent.Store(&[]*Current{})
 	m := &p.metrics
 	m.generation = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_revision", Help: "Revision of the generation that is published."})
+	m.epoch = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_epoch", Help: "Epoch of the generation that is published; a restore begins a new one."})
 	m.refused = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_generation_refused", Help: "1 while the head of the store cannot be published."})
 	m.available = prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_controller_store_available", Help: "1 while etcd answers."})
 	if o.Registerer != nil {
-		o.Registerer.MustRegister(m.generation, m.refused, m.available)
+		o.Registerer.MustRegister(m.generation, m.epoch, m.refused, m.available)
 	}
+	o.Catalog.OnChange(p.take)
 	return p
 }
 
@@ -121,7 +128,7 @@ func (p *Planner) Refusal() string {
 	return ""
 }
 
-// StoreAvailable tells whether etcd answered at the last attempt.
+// StoreAvailable tells whether etcd answers; Watch finds out within seconds.
 func (p *Planner) StoreAvailable() bool { return p.available.Load() }
 
 // Saw notes which generation a nameserver serves. One that is ahead of what is
@@ -162,6 +169,7 @@ func (p *Planner) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		return p.opts.Store.Watch(ctx, func(h store.Head, err error) {
+			p.answers(&p.watched, err) // run may be waiting for etcd
 			select {
 			case <-seen: // nobody needs the one before
 			default:
@@ -188,19 +196,21 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 			return
 		case s := <-seen:
 			if s.err != nil { // Watch tells when that has passed
+				p.answers(&p.read, s.err)
 				p.note(s.err)
 				continue
 			}
 			pause = retryMin
 			err = p.publish(ctx, s.head)
 		case <-p.look:
-			err = p.read(ctx)
+			err = p.publishCurrent(ctx)
 		case <-retry.C:
-			err = p.read(ctx)
+			err = p.publishCurrent(ctx)
 		}
 		if ctx.Err() != nil {
 			return
 		}
+		p.answers(&p.read, err)
 		if p.note(err) {
 			retry.Stop()
 			pause = retryMin
@@ -211,17 +221,33 @@ func (p *Planner) run(ctx context.Context, seen <-chan sight) {
 	}
 }
 
+// answers notes whether etcd answers one of those who ask it, and tells if it
+// answers all now. It is away as soon as one finds it so; that another has just
+// had an answer does not bring it back, for the one would not say so again.
+func (p *Planner) answers(who *bool, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	*who = !isAway(err)
+	now := p.watched && p.read
+	if was := p.available.Swap(now); was && !now {
+		p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
+	}
+	if now {
+		p.metrics.available.Set(1)
+	} else {
+		p.metrics.available.Set(0)
+	}
+}
+
+func isAway(err error) bool {
+	return errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied)
+}
+
 // note notes what came of looking at the head; it returns whether all is well.
 func (p *Planner) note(err error) bool {
-	if errors.Is(err, store.ErrUnavailable) || errors.Is(err, store.ErrDenied) {
-		if p.available.Swap(false) {
-			p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
-		}
-		p.metrics.available.Set(0)
+	if isAway(err) {
 		return false
 	}
-	p.available.Store(true)
-	p.metrics.available.Set(1)
 	if err == nil {
 		if p.refusal.Swap(nil) != nil {
 			p.opts.Log.Info("the head is published again")
@@ -241,7 +267,7 @@ func (p *Planner) note(err error) bool {
 func (p *Planner) publish(ctx context.Context, h store.Head) error {
 	v, err := p.opts.Catalog.Load(ctx, h)
 	if errors.Is(err, catalog.ErrLineage) {
-		return p.read(ctx) // this head may have been overtaken
+		return p.publishCurrent(ctx) // this head may have been overtaken
 	}
 	if err != nil {
 		return err
@@ -249,8 +275,8 @@ func (p *Planner) publish(ctx context.Context, h store.Head) error {
 	return p.adopt(v)
 }
 
-// read publishes the current version.
-func (p *Planner) read(ctx context.Context) error {
+// publishCurrent publishes the version under the head that is there now.
+func (p *Planner) publishCurrent(ctx context.Context) error {
 	v, err := p.opts.Catalog.Read(ctx)
 	if err != nil {
 		return err
@@ -258,8 +284,17 @@ func (p *Planner) read(ctx context.Context) error {
 	return p.adopt(v)
 }
 
-// adopt compiles a version and makes it the current one.
+// take publishes what this controller has changed, as part of the change and
+// without waiting for the watch. If it cannot be published, Run, which comes
+// upon the same, tells why and tries again.
+func (p *Planner) take(v *catalog.Version) { _ = p.adopt(v) }
+
+// adopt compiles a version and makes it the current one, unless it is older
+// than what is: a head that was read before a change, and comes after it,
+// changes nothing.
 func (p *Planner) adopt(v *catalog.Version) error {
+	p.adopting.Lock()
+	defer p.adopting.Unlock()
 	cur := p.current.Load()
 	if v.Generation.IsZero() || cur != nil && v.Generation.Compare(cur.Generation) <= 0 {
 		return nil
@@ -273,6 +308,8 @@ func (p *Planner) adopt(v *catalog.Version) error {
 	recent = recent[:min(keepRecent, len(recent))]
 	p.recent.Store(&recent)
 	p.metrics.generation.Set(float64(next.Generation.Revision))
+	p.metrics.epoch.Set(float64(next.Generation.Epoch))
+	p.tellIgnored(cur, next)
 	if p.opts.OnPlan != nil {
 		p.opts.OnPlan(next)
 	}
@@ -307,5 +344,5 @@ func Compile(v *catalog.Version, prev *Current) (_ *Current, err error) {
 	} else if base, err = v.Compile(); err != nil {
 		return nil, err
 	}
-	return &Current{Version: v, Plan: base.With(v.Generation, v.Overrides)}, nil
+	return &Current{Version: v, Plan: base.With(v.Generation, v.OverrideSet())}, nil
 }

@@ -66,11 +66,15 @@ func Dial(o DialOptions) (*clientv3.Client, error) {
 		Username:  o.Username,
 		Password:  o.Password,
 		Logger:    zap.NewNop(),
-		// etcd takes a client's pings only while it has streams open (the
-		// watch of the head is always open), and no oftener than every 5 s.
+		// Pings end the connection to a member that is frozen or cut off, and
+		// the watch with it, if nothing else finds it out before. etcd takes
+		// them only while there are requests or streams; gRPC sends none
+		// sooner than after 10 s of silence.
 		DialKeepAliveTime:    10 * time.Second,
-		DialKeepAliveTimeout: 5 * time.Second,
+		DialKeepAliveTimeout: 3 * time.Second,
 		DialOptions: []grpc.DialOption{
+			grpc.WithDisableServiceConfig(), // but for this one
+			grpc.WithDefaultServiceConfig(serviceConfig),
 			// gRPC's own maximum of two minutes would be the time that it
 			// takes to notice that etcd is back.
 			grpc.WithConnectParams(grpc.ConnectParams{

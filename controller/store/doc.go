@@ -32,4 +32,26 @@
 // that key if the attempt has not. Afterwards either the attempt is found
 // there, made, or it can never be made. Only if etcd does not answer the fence
 // in time either does the caller get ErrUnknownOutcome.
+//
+// # Members that do not answer
+//
+// A member that is frozen, or hangs on its disk, takes requests and is silent.
+// A client from Dial asks members in turn, loses patience with one after a
+// second, sends the same request to another, and leaves the silent one out until
+// it answers again; Watch finds that out. A write that a silent member was sent
+// is like any whose answer is lost: it may have been made, and the copy that
+// another member gets finds out.
+//
+// # What etcd must be set up for
+//
+// Every value that was ever written stays in etcd until the revision is
+// compacted: each change rewrites the head, and objects that Collect removes
+// still take up room. So etcd needs auto-compaction, periodic and hourly, and a
+// quota of several times what Retention keeps (512 MiB by default; etcd's own
+// default is 2 GiB): a database that has reached its quota takes no writes
+// (ErrFull) until an operator makes room. Nothing here depends on compaction,
+// nor on its absence: only current values are read, the history lies under keys
+// of its own, and Watch begins anew when its revision is gone. So any retention
+// is right, and none at all only fills the database. The embedded etcd compacts
+// by itself.
 package store

@@ -21,6 +21,14 @@ func (k keys) object(d Digest) string      { return k.objects() + d.String() }
 func (k keys) request(id string) string    { return k.prefix + "requests/" + id }
 func (k keys) attempt(id attemptID) string { return k.prefix + "attempts/" + id.String() }
 func (k keys) audits() string              { return k.prefix + "audit/" }
+func (k keys) errand(name string) string   { return k.prefix + "leader/" + name }
+func (k keys) checkpoint() string          { return k.prefix + "health/checkpoint" }
+func (k keys) checkpointParts() string     { return k.prefix + "health/parts/" }
+
+// checkpointPart is the key of a part of a checkpoint; keys ascend with the number.
+func (k keys) checkpointPart(number uint64, part uint32) string {
+	return fmt.Sprintf("%s%016x/%08x", k.checkpointParts(), number, part)
+}
 
 // audit returns the key of an event, made by an attempt with this id that read
 // the store at revision. Two events of one epoch are made in the order of

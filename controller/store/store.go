@@ -27,8 +27,8 @@ type Options struct {
 	// RequestTimeout bounds the wait for each request to etcd; by default 5 s.
 	// Settling an uncertain outcome may take as long again.
 	RequestTimeout time.Duration
-	// ReadInterval is how often Watch reads the head without being told to;
-	// by default 10 s.
+	// ReadInterval is how often Watch reads the head without being told to,
+	// and so finds out that etcd is away; by default 1 s.
 	ReadInterval time.Duration
 }
 
@@ -87,7 +87,7 @@ func New(o Options) (*Store, error) {
 		s.timeout = 5 * time.Second
 	}
 	if s.readInterval == 0 {
-		s.readInterval = 10 * time.Second
+		s.readInterval = time.Second
 	}
 	return s, nil
 }
@@ -166,6 +166,11 @@ const (
 	lastPause  = 500 * time.Millisecond
 )
 
+// firstPatience is how long the answer of a member is waited for at first. One
+// that is frozen does not say so: whoever asks it has to lose patience, and to
+// ask another. Most requests take a few round trips, 0.7 s between continents.
+const firstPatience = time.Second
+
 // try runs fn, which must be idempotent, until it succeeds, fails for a reason
 // that time does not mend, or RequestTimeout is over. The context that fn gets
 // makes members without a leader refuse at once instead of waiting for one.
@@ -174,17 +179,27 @@ func (s *Store) try(ctx context.Context, fn func(context.Context) error) error {
 }
 
 // tryAnyMember is try for what a member without a leader can do.
+//
+// Of the default timeout, attempts that are not answered get 1, 1.5 and 2.5 s:
+// when a leader freezes, a follower that forwards to it does not answer, then
+// the leader does not, and then another does. The last one has as long as it
+// takes to move 4 MiB of objects.
 func (s *Store) tryAnyMember(ctx context.Context, fn func(context.Context) error) error {
 	all, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	end, _ := all.Deadline()
+	patience := min(firstPatience, time.Until(end)/2)
 	var said error // by etcd, which tells more than that time is up
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
-		// A follower that forwards to a leader that has just died does not
-		// answer at all. The same request works when sent again, so some time
-		// is kept for that.
-		one, cancel := context.WithTimeout(all, max(time.Until(end)/2, s.timeout/4))
+		wait := time.Until(end)
+		if wait > patience*3/2 { // else little would be left for another
+			wait = patience
+		}
+		one, cancel := context.WithTimeout(all, wait)
 		err := classify(one, fn(one))
+		if one.Err() != nil {
+			patience += patience / 2
+		}
 		cancel()
 		if err == nil {
 			return nil

@@ -217,12 +217,12 @@ func (c *change) attempt(ctx context.Context, b basis) (rev int64, unanswered, e
 		otherwise = append(otherwise, clientv3.OpGet(c.keys.object(d), clientv3.WithCountOnly()))
 	}
 	var resp *clientv3.TxnResponse
-	err = c.try(ctx, func(ctx context.Context) error {
+	err = c.try(ctx, func(one context.Context) error {
 		lease, err := c.recordLease(ctx)
 		if err != nil {
 			return err
 		}
-		resp, err = c.client.Txn(ctx).If(cmps...).Then(
+		resp, err = c.client.Txn(one).If(cmps...).Then(
 			clientv3.OpPut(c.keys.head(), head),
 			clientv3.OpPut(c.keys.audit(c.Swap.Head.GetEpoch(), b.revision, c.id), event),
 			clientv3.OpPut(c.key, record{made, c.id, c.Result}.marshal(), clientv3.WithLease(lease)),
@@ -271,13 +271,15 @@ func (c *change) values() (head, event string, err error) {
 // unless it was made. ErrUnavailable then means that it was not made and
 // cannot be made any more.
 func (c *change) settle(ctx context.Context, b basis, cause error) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	var resp *clientv3.TxnResponse
-	err := c.try(ctx, func(ctx context.Context) error {
+	err := c.try(ctx, func(one context.Context) error {
 		lease, err := c.recordLease(ctx)
 		if err != nil {
 			return err
 		}
-		resp, err = c.client.Txn(ctx).
+		resp, err = c.client.Txn(one).
 			If(clientv3.Compare(clientv3.ModRevision(c.key), "=", b.record)).
 			Then(clientv3.OpPut(c.key, record{kind: fenced, attempt: c.id}.marshal(), clientv3.WithLease(lease))).
 			Else(clientv3.OpGet(c.key)).

@@ -26,6 +26,9 @@ type ClusterOptions struct {
 	Members int
 	// TickMs and ElectionMs are by default 20 and 200.
 	TickMs, ElectionMs uint
+	// Freezable: members can be frozen and muted; clients reach them through
+	// the process's own proxies.
+	Freezable bool
 	// Log as in Options.
 	Log *slog.Logger
 }
@@ -37,6 +40,7 @@ type Cluster struct {
 	dir     string
 	options []Options
 	members []member
+	doors   []*door // if members can be frozen
 
 	mu      sync.Mutex
 	servers []*Server // nil: stopped
@@ -83,6 +87,13 @@ func startCluster(ctx context.Context, o ClusterOptions) (*Cluster, error) {
 		m := member{clientURL: "http://" + client.String(), peerURL: "http://" + peer.String(), peerAddr: peer.String()}
 		c.members = append(c.members, m)
 		names = append(names, name+"="+m.peerURL)
+		if o.Freezable {
+			d, err := openDoor(client.String())
+			if err != nil {
+				return nil, errors.Join(err, c.Close())
+			}
+			c.doors = append(c.doors, d)
+		}
 	}
 	for i := range c.members {
 		c.members[i].cluster = strings.Join(names, ",")
@@ -122,7 +133,11 @@ func freePort() (netip.AddrPort, error) {
 // Endpoints returns where clients reach the members, stopped ones too.
 func (c *Cluster) Endpoints() []string {
 	var eps []string
-	for _, o := range c.options {
+	for i, o := range c.options {
+		if c.doors != nil {
+			eps = append(eps, c.doors[i].listener.Addr().String())
+			continue
+		}
 		eps = append(eps, o.Listen.String())
 	}
 	return eps
@@ -207,5 +222,5 @@ func (c *Cluster) Close() error {
 	for i := range all {
 		all[i] = i
 	}
-	return errors.Join(c.Stop(all...), os.RemoveAll(c.dir))
+	return errors.Join(c.closeDoors(), c.Stop(all...), os.RemoveAll(c.dir))
 }
