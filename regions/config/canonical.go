@@ -94,6 +94,10 @@ func bare(r *pb.Resource, keepStatus bool) *pb.Resource {
 		c := &pb.SteeringPolicy{Metadata: m, Spec: k.SteeringPolicy.GetSpec()}
 		unknown(k.SteeringPolicy, c)
 		out.Kind = &pb.Resource_SteeringPolicy{SteeringPolicy: c}
+	case *pb.Resource_SafetyPolicy:
+		c := &pb.SafetyPolicy{Metadata: m, Spec: k.SafetyPolicy.GetSpec()}
+		unknown(k.SafetyPolicy, c)
+		out.Kind = &pb.Resource_SafetyPolicy{SafetyPolicy: c}
 	case *pb.Resource_Zone:
 		c := &pb.Zone{Metadata: m, Spec: k.Zone.GetSpec()}
 		if keepStatus {

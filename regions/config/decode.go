@@ -2,11 +2,13 @@ package config
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
 // decoder fills messages from YAML nodes by their descriptors. It collects
@@ -14,10 +16,12 @@ import (
 // depth nor unknown content costs anything.
 type decoder struct {
 	file   string
+	text   []byte
 	offset int // lines of the file before the text
 	kind   string
 	name   string
 	errs   Errors
+	before int // errors before the document
 }
 
 func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
@@ -27,102 +31,14 @@ func (d *decoder) fail(n *yaml.Node, path, format string, args ...any) {
 	})
 }
 
-// document decodes one document; nil when not even its kind is known.
-func (d *decoder) document(n *yaml.Node) *pb.Resource {
-	if n.Kind != yaml.MappingNode {
-		d.fail(n, "", "want a resource (apiVersion, kind, metadata, spec), have %s", describe(n))
-		return nil
-	}
-	kindNode := child(n, "kind")
-	field := protoreflect.FieldDescriptor(nil)
-	if kindNode != nil && kindNode.Kind == yaml.ScalarNode {
-		if kindIndex(kindNode.Value) >= 0 {
-			field, d.kind = resourceField(kindNode.Value), kindNode.Value
-		}
-	}
-	if metadata := child(n, "metadata"); metadata != nil {
-		if name := child(metadata, "name"); name != nil && name.Kind == yaml.ScalarNode {
-			d.name = canonicalName(name.Value)
-		}
-	}
-
-	switch v := child(n, "apiVersion"); {
-	case v == nil:
-		d.fail(n, "apiVersion", "required: want %s", apiVersion)
-	case v.Kind != yaml.ScalarNode || v.Value != apiVersion:
-		d.fail(v, "apiVersion", "want %s, have %s", apiVersion, describe(v))
-	}
-	switch {
-	case kindNode == nil:
-		d.fail(n, "kind", "required%s", wantOneOf("", Kinds()))
-		return nil
-	case field == nil:
-		d.fail(kindNode, "kind", "%s", unknownKind(kindNode))
-		return nil
-	}
-
-	r := &pb.Resource{}
-	m := r.ProtoReflect().Mutable(field).Message()
-	d.eachField(n, "", func(key, value *yaml.Node, path string) {
-		switch key.Value {
-		case "apiVersion", "kind":
-			return
-		}
-		fd := m.Descriptor().Fields().ByJSONName(key.Value)
-		switch {
-		case fd == nil:
-			words := append([]string{"apiVersion", "kind"}, fieldWords(m.Descriptor())...)
-			d.fail(key, path, "unknown field%s", wantOneOf(key.Value, words))
-		case !isOutputOnly(fd):
-			d.field(m, fd, value, path)
-		}
-	})
-	if child(n, "metadata") == nil || d.name == "" {
-		if !d.failedAt("metadata") {
-			d.fail(n, "metadata.name", "required")
-		}
-	}
-	return r
-}
-
-// failedAt tells whether an error about a path or what lies under it is known.
-func (d *decoder) failedAt(path string) bool {
-	for _, e := range d.errs {
-		if e.Path == path || e.Path == path+".name" {
-			return true
-		}
-	}
-	return false
-}
-
-func unknownKind(n *yaml.Node) string {
-	if n.Kind != yaml.ScalarNode {
-		return "want a kind, as Service, have " + describe(n)
-	}
-	switch foldWord(n.Value) {
-	case "override", "overrides", "drain":
-		return "overrides are never in files; use `fairlead region drain REGION` or `fairlead endpoint drain SERVICE/ENDPOINT`"
-	}
-	return fmt.Sprintf("unknown kind %q%s", n.Value, wantOneOf(n.Value, Kinds()))
-}
-
-// child is the value of a key of a mapping, or nil.
-func child(n *yaml.Node, key string) *yaml.Node {
-	if n.Kind != yaml.MappingNode {
-		return nil
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Kind == yaml.ScalarNode && n.Content[i].Value == key {
-			return n.Content[i+1]
-		}
-	}
-	return nil
-}
-
 // eachField visits the keys of a mapping once each and reports the others.
 func (d *decoder) eachField(n *yaml.Node, path string, visit func(key, value *yaml.Node, path string)) {
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, path, "want fields, have %s", describe(n))
+		hint := ""
+		if n.Kind == yaml.ScalarNode && strings.Contains(n.Value, ":") {
+			hint = " (a space follows the colon)"
+		}
+		d.fail(n, path, "want fields, have %s%s", describe(n), hint)
 		return
 	}
 	first := make(map[string]int, len(n.Content)/2)
@@ -146,7 +62,11 @@ func (d *decoder) eachField(n *yaml.Node, path string, visit func(key, value *ya
 }
 
 func join(path, name string) string {
-	if path == "" {
+	odd := strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune(`."[\`, r) })
+	switch {
+	case odd, name == "":
+		return fmt.Sprintf("%s[%q]", path, name)
+	case path == "":
 		return name
 	}
 	return path + "." + name
@@ -173,9 +93,21 @@ func (d *decoder) message(m protoreflect.Message, n *yaml.Node, path string) {
 func unknownField(name string, md protoreflect.MessageDescriptor) string {
 	switch foldWord(name) {
 	case "drain", "drained", "override", "overrides", "forceup", "forcedown", "disabled", "enabled":
-		return "unknown field; overrides are never in files: use `fairlead region drain REGION` or `fairlead endpoint drain SERVICE/ENDPOINT`"
+		return "unknown field; overrides are never in files: use `fairlead region drain REGION [--service SERVICE]`"
 	}
-	return "unknown field" + wantOneOf(name, fieldWords(md))
+	return unknownWord(name, fieldWords(md))
+}
+
+// unknownWord is the error about a field that there is not.
+func unknownWord(name string, words []string) string {
+	if i := strings.IndexFunc(name, func(r rune) bool { return unicode.Is(unicode.Cf, r) || unicode.IsSpace(r) && r != ' ' }); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(name[i:])
+		return fmt.Sprintf("unknown field; the name holds %U, which does not show: type the line anew", r)
+	}
+	if meant := synonyms[foldWord(name)]; slices.Contains(words, meant) {
+		return fmt.Sprintf("unknown field (did you mean %q?)", meant)
+	}
+	return "unknown field" + wantOneOf(name, words)
 }
 
 // field decodes the value of one field, whatever its shape.
@@ -205,26 +137,39 @@ func (d *decoder) field(m protoreflect.Message, fd protoreflect.FieldDescriptor,
 		})
 	case fd.IsList():
 		if n.Kind != yaml.SequenceNode {
-			d.fail(n, path, "want a list, as [a, b], have %s", describe(n))
+			as := "[a, b]"
+			if n.Kind == yaml.ScalarNode && len(n.Value) <= 60 && !strings.ContainsAny(n.Value, "[]{},\n") {
+				as = "[" + n.Value + "]"
+			}
+			d.fail(n, path, "want a list, as %s, have %s", as, describe(n))
 			return
 		}
 		list := m.Mutable(fd).List()
 		for i, item := range n.Content {
 			at := fmt.Sprintf("%s[%d]", path, i)
-			if !d.usable(item, at) {
+			ok := d.usable(item, at)
+			if fd.Message() != nil && !isText(fd) {
+				if m := list.AppendMutable().Message(); ok {
+					d.message(m, item, at)
+				}
 				continue
 			}
-			if fd.Message() != nil && fd.Message().FullName() != durationName {
-				d.message(list.AppendMutable().Message(), item, at)
-			} else if v, ok := d.scalar(fd, item, at); ok {
-				list.Append(v)
+			v := list.NewElement() // what is wrong keeps its place
+			if ok {
+				if good, ok := d.scalar(fd, item, at); ok {
+					v = good
+				}
 			}
+			list.Append(v)
 		}
 	case fd.Message() != nil && !isText(fd):
 		d.message(m.Mutable(fd).Message(), n, path)
 	default:
 		if v, ok := d.scalar(fd, n, path); ok {
 			m.Set(fd, v)
+		}
+		if fd.FullName() == recordsName && joined(d.text, n) {
+			d.fail(n, path, "the lines are joined to one; write `%s: |` and the lines below it, indented", fd.JSONName())
 		}
 	}
 }
@@ -256,6 +201,9 @@ func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag(
 func describe(n *yaml.Node) string {
 	switch n.Kind {
 	case yaml.MappingNode:
+		if len(n.Content) > 0 && n.Content[0].Kind == yaml.MappingNode && n.Style&yaml.FlowStyle != 0 {
+			return "a template in {{ }}, which is not filled in here"
+		}
 		return "a map"
 	case yaml.SequenceNode:
 		return "a list"

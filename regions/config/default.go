@@ -24,6 +24,7 @@ const (
 	DefaultRise        = 2
 	DefaultFall        = 3
 	DefaultHTTPPort    = 80
+	DefaultHTTPSPort   = 443
 	DefaultHTTPPath    = "/"
 	DefaultServiceTTL  = 30 * time.Second
 	DefaultWeight      = 100
@@ -32,6 +33,10 @@ const (
 // Default brings r into canonical form, in place: it fills in the stated
 // defaults, and spells names, addresses, prefixes and codes in one way. What
 // it cannot read it leaves to Validate. It is idempotent.
+//
+// Fields that came after the first version stay unset, and whoever uses them
+// knows their defaults: filled in, they would change the etags and objects of
+// all that is stored, and two versions would write it back and forth.
 func Default(r *pb.Resource) {
 	ensureParts(r)
 	if m := Metadata(r); m != nil {
@@ -41,7 +46,7 @@ func Default(r *pb.Resource) {
 	case *pb.Resource_Region:
 		canonicalNames(k.Region.Spec.AvailabilityZones)
 	case *pb.Resource_Agent:
-		k.Agent.Spec.Region = canonicalName(k.Agent.Spec.Region)
+		defaultAgent(k.Agent.Spec)
 	case *pb.Resource_Nameserver:
 		defaultNameserver(k.Nameserver.Spec)
 	case *pb.Resource_HealthCheck:
@@ -79,6 +84,8 @@ func hasSpec(r *pb.Resource) bool {
 		return k.HealthCheck.GetSpec() != nil
 	case *pb.Resource_SteeringPolicy:
 		return k.SteeringPolicy.GetSpec() != nil
+	case *pb.Resource_SafetyPolicy:
+		return k.SafetyPolicy.GetSpec() != nil
 	case *pb.Resource_Zone:
 		return k.Zone.GetSpec() != nil
 	case *pb.Resource_Service:
@@ -106,15 +113,24 @@ func orNumber(n *uint32, value uint32) {
 	}
 }
 
+func defaultAgent(s *pb.AgentSpec) {
+	s.Region = canonicalName(s.Region)
+	s.Address = canonicalHostPort(s.Address)
+	for i, at := range s.References {
+		s.References[i] = canonicalHostPort(at)
+	}
+}
+
 func defaultNameserver(s *pb.NameserverSpec) {
 	s.Region = canonicalName(s.Region)
-	for _, at := range []*string{&s.Dns, &s.Grpc} {
-		if ap, err := netip.ParseAddrPort(*at); err == nil {
-			*at = ap.String()
-		} else {
-			*at = strings.ToLower(*at)
-		}
+	s.Dns, s.Grpc = canonicalHostPort(s.Dns), canonicalHostPort(s.Grpc)
+}
+
+func canonicalHostPort(s string) string {
+	if ap, err := netip.ParseAddrPort(s); err == nil {
+		return ap.String()
 	}
+	return strings.ToLower(s)
 }
 
 func defaultHealthCheck(s *pb.HealthCheckSpec) {
@@ -128,16 +144,26 @@ func defaultHealthCheck(s *pb.HealthCheckSpec) {
 		if p.Http == nil {
 			p.Http = &pb.HttpProbe{}
 		}
+		if p.Http.Tls != nil {
+			orNumber(&p.Http.Port, DefaultHTTPSPort)
+		}
 		orNumber(&p.Http.Port, DefaultHTTPPort)
 		if p.Http.Path == "" {
 			p.Http.Path = DefaultHTTPPath
 		}
 		p.Http.Host = strings.ToLower(p.Http.Host)
+		p.Http.Method = strings.ToUpper(p.Http.Method)
 		slices.Sort(p.Http.ExpectedStatuses)
 		p.Http.ExpectedStatuses = slices.Compact(p.Http.ExpectedStatuses)
 	case *pb.HealthCheckSpec_Tcp:
 		if p.Tcp == nil {
 			p.Tcp = &pb.TcpProbe{}
+		}
+	case *pb.HealthCheckSpec_Dns:
+		if p.Dns != nil {
+			p.Dns.Name = strings.ToLower(p.Dns.Name)
+			p.Dns.Type = strings.ToUpper(p.Dns.Type)
+			p.Dns.ExpectedRcode = strings.ToUpper(p.Dns.ExpectedRcode)
 		}
 	}
 }

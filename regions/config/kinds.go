@@ -17,6 +17,7 @@ const (
 	KindNameserver     = "Nameserver"
 	KindHealthCheck    = "HealthCheck"
 	KindSteeringPolicy = "SteeringPolicy"
+	KindSafetyPolicy   = "SafetyPolicy"
 	KindZone           = "Zone"
 	KindService        = "Service"
 )
@@ -33,6 +34,7 @@ var kinds = []kindInfo{
 	{KindNameserver, "nameservers", []string{"ns"}},
 	{KindHealthCheck, "healthchecks", []string{"check", "checks", "hc"}},
 	{KindSteeringPolicy, "steeringpolicies", []string{"policy", "policies", "sp"}},
+	{KindSafetyPolicy, "safetypolicies", []string{"safety"}},
 	{KindZone, "zones", nil},
 	{KindService, "services", []string{"svc", "svcs"}},
 }
@@ -125,10 +127,12 @@ func resourceKind(r *pb.Resource) int {
 		return 3
 	case *pb.Resource_SteeringPolicy:
 		return 4
-	case *pb.Resource_Zone:
+	case *pb.Resource_SafetyPolicy:
 		return 5
-	case *pb.Resource_Service:
+	case *pb.Resource_Zone:
 		return 6
+	case *pb.Resource_Service:
+		return 7
 	default:
 		return -1
 	}
@@ -147,6 +151,8 @@ func Metadata(r *pb.Resource) *pb.Metadata {
 		return k.HealthCheck.GetMetadata()
 	case *pb.Resource_SteeringPolicy:
 		return k.SteeringPolicy.GetMetadata()
+	case *pb.Resource_SafetyPolicy:
+		return k.SafetyPolicy.GetMetadata()
 	case *pb.Resource_Zone:
 		return k.Zone.GetMetadata()
 	case *pb.Resource_Service:

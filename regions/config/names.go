@@ -36,6 +36,8 @@ func checkCharacters(name, label string, underscore bool) string {
 		c := label[i]
 		switch {
 		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '-', c == '_' && underscore:
+		case c >= 0x80 && strings.ContainsAny(name, "“”„‘’«»"):
+			return fmt.Sprintf("%q holds typographic quotes; YAML knows plain ones only", name)
 		case c >= 0x80:
 			if ascii, err := idna.Lookup.ToASCII(name); err == nil {
 				return fmt.Sprintf("%q is not ASCII (did you mean %q?)", name, ascii)
@@ -83,6 +85,12 @@ func checkDomain(s string) string {
 func checkOwner(s string) string {
 	rest, wildcard := strings.CutPrefix(s, "*.")
 	switch {
+	case s == "@":
+		return `"@" stands for the zone only in its records; write the zone's name here`
+	case strings.Contains(s, "://"):
+		return fmt.Sprintf("%q is a URL; want the name alone, as www.example.test", s)
+	case s == "*":
+		return `"*" is no whole name; write the zone's name behind it, as *.example.test`
 	case strings.Contains(rest, "*"):
 		return fmt.Sprintf("%q holds an asterisk that is not the whole first label, as in *.example.test", s)
 	case wildcard && len(s)+2 <= 255:

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
-	"sort"
-	"strconv"
+	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
@@ -31,7 +28,8 @@ type Document struct {
 	File     string
 	Line     int // where the document begins
 	text     *text
-	index    int // among the documents of the text
+	index    int    // among the documents of the text
+	errs     Errors // of its form; then it is not handed out
 }
 
 // text is a piece of a file between two document markers. Documents keep it
@@ -50,13 +48,21 @@ func Parse(file string, data []byte) ([]Document, error) {
 
 // ParseAll is Parse for several files: a resource may be in one place only.
 func ParseAll(sources ...Source) ([]Document, error) {
-	var docs []Document
-	var errs Errors
+	docs, _, errs := parseAll(sources)
+	return docs, sortBySource(errs, sources).err()
+}
+
+// parseAll also returns what could be read of the documents with errors.
+func parseAll(sources []Source) (docs, broken []Document, errs Errors) {
 	seen := map[Key]Document{}
 	for _, source := range sources {
 		parsed, bad := parseFile(source)
 		errs = append(errs, bad...)
 		for _, doc := range parsed {
+			if len(doc.errs) > 0 {
+				broken = append(broken, doc)
+				continue
+			}
 			key := Key{Kind(doc.Resource), canonicalName(Name(doc.Resource))}
 			if first, ok := seen[key]; ok {
 				errs = append(errs, FieldError{
@@ -69,26 +75,53 @@ func ParseAll(sources ...Source) ([]Document, error) {
 			docs = append(docs, doc)
 		}
 	}
-	return docs, sortBySource(errs, sources).err()
+	return docs, broken, errs
 }
 
 // Load is ParseAll and Default. If files have mistakes, those of their
 // contents come with them, as far as they show without the other resources;
 // if not, it leaves them to Validate, so that all come at once.
 func Load(sources ...Source) ([]Document, error) {
-	docs, err := ParseAll(sources...)
-	var errs Errors
-	errors.As(err, &errs)
+	docs, broken, errs := parseAll(sources)
 	for i := range docs {
 		Default(docs[i].Resource)
-		if len(errs) == 0 {
-			continue
-		}
+	}
+	if len(errs) == 0 {
+		return docs, nil
+	}
+	for i := range docs {
 		if bad := ValidateResource(docs[i].Resource); len(bad) > 0 {
 			errs = append(errs, locate(bad, docs[i:i+1])...)
 		}
 	}
+	for i := range broken {
+		Default(broken[i].Resource)
+		bad := slices.DeleteFunc(ValidateResource(broken[i].Resource), func(e FieldError) bool { return follows(e, broken[i].errs) })
+		errs = append(errs, locate(bad, broken[i:i+1])...)
+	}
 	return docs, sortBySource(errs, sources).err()
+}
+
+// follows tells whether an error about the contents of a document may only be
+// there because of one about its form: it is about the same field, one around
+// or in it, or about a field beside it that is missing.
+func follows(e FieldError, form Errors) bool {
+	path, _ := cutTextLine(e.Path)
+	for _, f := range form {
+		around := f.Path[:max(0, strings.LastIndexAny(f.Path, ".["))]
+		switch {
+		case f.Path == "apiVersion", f.Path == "kind":
+		case within(path, f.Path), within(f.Path, path), strings.HasPrefix(e.Message, "required") && within(path, around):
+			return true
+		}
+	}
+	return false
+}
+
+// within tells whether a path is another or leads into it.
+func within(path, outer string) bool {
+	rest, ok := strings.CutPrefix(path, outer)
+	return ok && (outer == "" || rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 func parseFile(source Source) ([]Document, Errors) {
@@ -100,19 +133,8 @@ func parseFile(source Source) ([]Document, Errors) {
 		return nil, fail(0, fmt.Sprintf("has %d bytes; a file may have %d (64 MiB): split it", len(data), MaxFileSize))
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
-	if !utf8.Valid(data) {
-		line := 1
-		for rest := data; len(rest) > 0; {
-			r, n := utf8.DecodeRune(rest)
-			if r == utf8.RuneError && n == 1 {
-				break
-			}
-			if r == '\n' {
-				line++
-			}
-			rest = rest[n:]
-		}
-		return nil, fail(line, "is not UTF-8 text")
+	if line, message := notText(data); message != "" {
+		return nil, fail(line, message)
 	}
 	var docs []Document
 	var errs Errors
@@ -120,11 +142,11 @@ func parseFile(source Source) ([]Document, Errors) {
 		nodes, bad := t.parse(source.File)
 		errs = append(errs, bad...)
 		for i, n := range nodes {
-			d := decoder{file: source.File, offset: t.line - 1}
+			d := decoder{file: source.File, text: t.data, offset: t.line - 1}
 			r := d.document(n)
 			errs = append(errs, d.errs...)
-			if r != nil && len(d.errs) == 0 {
-				docs = append(docs, Document{Resource: r, File: source.File, Line: n.Line + t.line - 1, text: t, index: i})
+			if r != nil {
+				docs = append(docs, Document{Resource: r, File: source.File, Line: n.Line + t.line - 1, text: t, index: i, errs: d.errs})
 			}
 		}
 	}
@@ -194,65 +216,4 @@ func directive(data []byte) (line int, found bool) {
 		line++
 	}
 	return 0, false
-}
-
-var yamlError = regexp.MustCompile(`(?s)^yaml: (?:line (\d+): )?(.*)$`)
-
-// syntaxError makes an error of the YAML library one of ours.
-func (t *text) syntaxError(file string, err error) FieldError {
-	e := FieldError{File: file, Line: t.line, Message: "is not YAML: " + err.Error()}
-	m := yamlError.FindStringSubmatch(err.Error())
-	if m == nil {
-		return e
-	}
-	if line, convErr := strconv.Atoi(m[1]); convErr == nil {
-		// The library counts from 0 in what its parser says, from 1 in what
-		// its scanner says.
-		parser := strings.HasPrefix(m[2], "did not find expected")
-		if parser {
-			line++
-		}
-		e.Line = t.line + max(line, 1) - 1
-		if parser {
-			// And it says where the list or map begins that something is wrong
-			// in; the first line that makes it wrong is of more use.
-			e.Line = max(e.Line, t.line+t.firstWrong(m[2])-1)
-		}
-		e.Line = min(e.Line, t.line+bytes.Count(bytes.TrimSuffix(t.data, []byte{'\n'}), []byte{'\n'}))
-	}
-	hint := ""
-	switch {
-	case strings.Contains(m[2], "cannot start any token"):
-		hint = " (YAML is indented with spaces, not tabs; a text that begins with @, ` or % needs quotes)"
-	case strings.Contains(m[2], "mapping values are not allowed"):
-		hint = " (is the line indented too far, or does a text with a colon need quotes?)"
-	case strings.Contains(m[2], "did not find expected key"), strings.Contains(m[2], "could not find expected ':'"):
-		hint = " (near this line: check the indentation, quotes and colons)"
-	case strings.Contains(m[2], "unexpected end of stream"):
-		hint = " (is a quote not closed?)"
-	case strings.HasPrefix(m[2], "unknown anchor"):
-		hint = ": aliases are not supported; write the value out"
-	}
-	e.Message = "is not YAML: " + m[2] + hint
-	return e
-}
-
-// firstWrong is the number of lines, from 1, of the shortest beginning of the
-// text that fails as all of it does.
-func (t *text) firstWrong(message string) int {
-	var ends []int
-	for i, c := range t.data {
-		if c == '\n' || i == len(t.data)-1 {
-			ends = append(ends, i+1)
-		}
-	}
-	return 1 + sort.Search(len(ends)-1, func(i int) bool {
-		dec := yaml.NewDecoder(bytes.NewReader(t.data[:ends[i]]))
-		for {
-			var n yaml.Node
-			if err := dec.Decode(&n); err != nil {
-				return strings.HasSuffix(err.Error(), message)
-			}
-		}
-	})
 }

@@ -63,7 +63,12 @@ func (v *validator) references(r *pb.Resource) {
 	key := KeyOf(r)
 	var bad Errors
 	referencesOf(r, func(to Key, path func() string) {
-		if v.set.Get(to) == nil {
+		switch {
+		case v.set.Get(to) != nil:
+			return
+		case v.base.Get(to) != nil:
+			bad = append(bad, FieldError{Kind: key.Kind, Name: key.Name, Path: path(), Message: fmt.Sprintf("no %s %q any more: this change removes it, and it is in use here; change this too, or keep it", nouns[to.Kind], to.Name)})
+		default:
 			bad = append(bad, FieldError{Kind: key.Kind, Name: key.Name, Path: path(), Message: v.missing("no "+nouns[to.Kind], to.Name, v.set.Names(to.Kind))})
 		}
 	})
@@ -74,10 +79,33 @@ func (v *validator) references(r *pb.Resource) {
 		return 0
 	})
 	v.errs = append(v.errs, bad...)
+	if h := r.GetHealthCheck(); h != nil {
+		v.quorum(key, h.GetSpec())
+	}
 	if s := r.GetService(); s != nil {
 		v.availabilityZones(key, s.GetSpec())
 		v.policyRegions(key, s.GetSpec())
+		v.clientRegion(key, s.GetSpec())
 		v.owner(key, s.GetSpec().GetZone())
+	}
+}
+
+// quorum reports a check that more regions must find unhealthy than have
+// agents: nothing would ever be. Without any agent there is no quorum at all,
+// as before the first is registered.
+func (v *validator) quorum(key Key, s *pb.HealthCheckSpec) {
+	if s.GetQuorum() != pb.QuorumRule_QUORUM_RULE_AT_LEAST {
+		return
+	}
+	regions := map[string]bool{}
+	for _, n := range v.set.kind(kindIndex(KindAgent)) {
+		regions[n.r.GetAgent().GetSpec().GetRegion()] = true
+	}
+	if n := s.GetUnhealthyRegions(); len(regions) > 0 && n > uint32(len(regions)) && n <= MaxRegions {
+		v.errs = append(v.errs, FieldError{
+			Kind: key.Kind, Name: key.Name, Path: "spec.unhealthyRegions",
+			Message: fmt.Sprintf("%d regions can never say unhealthy, as agents are registered in %d: want at most that", n, len(regions)),
+		})
 	}
 }
 
@@ -128,6 +156,19 @@ func (v *validator) policyRegions(key Key, s *pb.ServiceSpec) {
 	}
 }
 
+// clientRegion reports a service that is to follow what the vantages near a client
+// see, where its policy gives all clients one region.
+func (v *validator) clientRegion(key Key, s *pb.ServiceSpec) {
+	mode := v.set.Get(Key{KindSteeringPolicy, s.GetPolicy()}).GetSteeringPolicy().GetSpec().GetMode()
+	if s.GetVerdicts() != pb.VerdictScope_VERDICT_SCOPE_CLIENT_REGION || mode != pb.SteeringMode_STEERING_MODE_ACTIVE_PASSIVE {
+		return
+	}
+	v.errs = append(v.errs, FieldError{
+		Kind: key.Kind, Name: key.Name, Path: "spec.verdicts",
+		Message: fmt.Sprintf("client-region has no effect with steering policy %q, which is active-passive: it gives all clients the same region; want global, or an active-active policy", s.GetPolicy()),
+	})
+}
+
 // owner reports a service that does not lie in the zone it names, or lies in
 // a zone further down: the closest enclosing zone answers (RFC 1034 section
 // 4.3.2, step 2).
@@ -136,18 +177,39 @@ func (v *validator) owner(key Key, zone string) {
 		return
 	}
 	closest := closestZone(v.set, key.Name)
-	if closest == zone {
+	if closest == zone || checkOwner(key.Name) != "" {
 		return
 	}
 	message := fmt.Sprintf("%q does not lie in zone %q", key.Name, zone)
 	switch {
 	case closest == "":
+		message += meantOwner(key.Name, zone)
 	case inZone(key.Name, zone):
 		message = fmt.Sprintf("the closest zone of %q is %q: want that", key.Name, closest)
 	default:
 		message += fmt.Sprintf(" (did you mean %q?)", closest)
 	}
 	v.errs = append(v.errs, FieldError{Kind: key.Kind, Name: key.Name, Path: "spec.zone", Message: message})
+}
+
+// meantOwner is the tail of an error about an owner that lies in no zone: the
+// zone's name was left off, or misspelt.
+func meantOwner(owner, zone string) string {
+	labels := strings.Count(zone, ".") + 1
+	if rest, wildcard := strings.CutPrefix(owner, "*."); !strings.Contains(owner, ".") || wildcard && !strings.Contains(rest, ".") {
+		return fmt.Sprintf(" (did you mean %q?)", owner+"."+zone)
+	}
+	cut := len(owner)
+	for i := len(owner) - 1; i >= 0 && labels > 0; i-- {
+		if owner[i] == '.' || i == 0 {
+			labels--
+			cut = i
+		}
+	}
+	if tail := strings.TrimPrefix(owner[cut:], "."); nearest(tail, []string{zone}) != "" {
+		return fmt.Sprintf(" (did you mean %q?)", owner[:len(owner)-len(tail)]+zone)
+	}
+	return ""
 }
 
 // closestZone is the zone with the longest name that an owner lies in, or "".

@@ -43,10 +43,14 @@ func (d *decoder) scalar(fd protoreflect.FieldDescriptor, n *yaml.Node, path str
 		return v, false
 	case protoreflect.Int32Kind, protoreflect.Int64Kind, protoreflect.Uint32Kind, protoreflect.Uint64Kind:
 		if !quoted && wholeNumber.MatchString(n.Value) {
-			if v, ok = integer(fd.Kind(), n.Value); !ok {
-				d.fail(n, path, "%s is out of range: want %s", n.Value, ranges[fd.Kind()])
+			v, ok = integer(fd.Kind(), n.Value)
+			// 0 is not written for what begins at 1: it would mean the default.
+			low, high := limitsOf(fd)
+			if !ok || low == "1" && !fd.IsList() && strings.Trim(n.Value, "+-0") == "" {
+				d.fail(n, path, "%s is out of range: want %s to %s", n.Value, low, high)
+				return v, false
 			}
-			return v, ok
+			return v, true
 		}
 	case protoreflect.DoubleKind:
 		if !quoted && decimalNumber.MatchString(n.Value) {
@@ -93,11 +97,43 @@ func integer(kind protoreflect.Kind, s string) (protoreflect.Value, bool) {
 }
 
 // ranges are what the integer types hold.
-var ranges = map[protoreflect.Kind]string{
-	protoreflect.Int32Kind:  "-2147483648 to 2147483647",
-	protoreflect.Int64Kind:  "-9223372036854775808 to 9223372036854775807",
-	protoreflect.Uint32Kind: "0 to 4294967295",
-	protoreflect.Uint64Kind: "0 to 18446744073709551615",
+var ranges = map[protoreflect.Kind][2]string{
+	protoreflect.Int32Kind:  {"-2147483648", "2147483647"},
+	protoreflect.Int64Kind:  {"-9223372036854775808", "9223372036854775807"},
+	protoreflect.Uint32Kind: {"0", "4294967295"},
+	protoreflect.Uint64Kind: {"0", "18446744073709551615"},
+}
+
+// fieldRanges are the narrower ranges that validation holds fields to: whoever
+// writes -1 wants to read these.
+var fieldRanges = map[protoreflect.FullName][2]string{
+	"fairlead.v1.Endpoint.weight":                        {"0", strconv.Itoa(MaxWeight)},
+	"fairlead.v1.HealthCheckSpec.rise":                   {"1", "100"},
+	"fairlead.v1.HealthCheckSpec.fall":                   {"1", "100"},
+	"fairlead.v1.HttpProbe.port":                         {"1", "65535"},
+	"fairlead.v1.HttpProbe.expected_statuses":            {"100", "599"},
+	"fairlead.v1.TcpProbe.port":                          {"1", "65535"},
+	"fairlead.v1.TlsProbe.port":                          {"1", "65535"},
+	"fairlead.v1.GrpcProbe.port":                         {"1", "65535"},
+	"fairlead.v1.DnsProbe.port":                          {"1", "65535"},
+	"fairlead.v1.IcmpProbe.payload_size":                 {"0", "1400"},
+	"fairlead.v1.HttpProbe.max_redirects":                {"0", "10"},
+	"fairlead.v1.HealthCheckSpec.unhealthy_regions":      {"1", "256"},
+	"fairlead.v1.HealthCheckSpec.vantages":               {"0", "256"},
+	"fairlead.v1.FlapDamping.recoveries":                 {"1", "50"},
+	"fairlead.v1.FailbackPolicy.ramp_steps":              {"1", "99"},
+	"fairlead.v1.MassWithdrawalGuard.max_percent":        {"1", "100"},
+	"fairlead.v1.SteeringPolicySpec.max_answers":         {"1", "32"},
+	"fairlead.v1.SteeringPolicySpec.min_healthy_percent": {"0", "100"},
+	"fairlead.v1.SteeringPolicySpec.BiasEntry.value":     {"-99", "99"},
+}
+
+func limitsOf(fd protoreflect.FieldDescriptor) (low, high string) {
+	r, ok := fieldRanges[fd.FullName()]
+	if !ok {
+		r = ranges[fd.Kind()]
+	}
+	return r[0], r[1]
 }
 
 // wanted describes the values of a scalar field.

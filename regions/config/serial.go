@@ -2,10 +2,12 @@ package config
 
 import (
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/zone"
 )
 
 // BumpSerials returns next with the SOA serial raised in every zone whose own
@@ -21,7 +23,7 @@ func BumpSerials(base, next *Set, changes []*pb.Change, now uint32) *Set {
 		own := n.r.GetZone().GetStatus().GetSerial()
 		serial := maxSerial(base.zone(n.name).GetStatus().GetSerial(), own)
 		if touched[n.name] {
-			serial = NextSerial(serial, now)
+			serial = NextSerial(maxSerial(serial, statedSerial(n.name, n.r.GetZone())), now)
 		}
 		if serial != own {
 			r := withSerial(n.r, serial)
@@ -29,6 +31,16 @@ func BumpSerials(base, next *Set, changes []*pb.Change, now uint32) *Set {
 		}
 	}
 	return out
+}
+
+// statedSerial is the serial of the SOA record that a zone brings along, or 0:
+// whoever served it before has told it to others, so ours goes on from there.
+func statedSerial(name string, z *pb.Zone) uint32 {
+	records := z.GetSpec().GetRecords()
+	if !strings.Contains(records, "SOA") && !strings.Contains(records, "soa") {
+		return 0
+	}
+	return zone.StatedSerial(name, records)
 }
 
 // RaiseSerials returns s with the serial of every zone raised, as a restore

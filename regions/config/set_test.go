@@ -46,7 +46,7 @@ func TestKinds(t *testing.T) {
 	}
 	for typed, want := range map[string]string{
 		"srvice": `no kind "srvice" (did you mean "services"?)`,
-		"pod":    `no kind "pod": want one of regions, agents, nameservers, healthchecks, steeringpolicies, zones, services`,
+		"pod":    `no kind "pod": want one of regions, agents, nameservers, healthchecks, steeringpolicies, safetypolicies, zones, services`,
 	} {
 		if _, err := ParseKind(typed); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", typed, err, want)
@@ -197,7 +197,7 @@ func TestMergeRefuses(t *testing.T) {
 	if _, _, err := Merge(nil, twice, false); err == nil || err.Error() != `services "s0.z0.example.test": is given twice; want it once` {
 		t.Errorf("a resource twice: %v", err)
 	}
-	want := `resources[1]: is of no kind that this version knows: want one of Region, Agent, Nameserver, HealthCheck, SteeringPolicy, Zone, Service`
+	want := `resources[1]: is of no kind that this version knows: want one of Region, Agent, Nameserver, HealthCheck, SteeringPolicy, SafetyPolicy, Zone, Service`
 	if _, _, err := Merge(nil, []*pb.Resource{fleet(1)[0], {}, nil}[:2], false); err == nil || err.Error() != want {
 		t.Errorf("no kind: %v", err)
 	}
@@ -311,7 +311,20 @@ func TestBumpSerials(t *testing.T) {
 			t.Errorf("%s: serials %s, want %s", step.name, got, step.want)
 		}
 	}
-	if got := serials(RaiseSerials(set, 400)); got != "400 400 400 400" {
+	stated := proto.CloneOf(base.Get(Key{KindZone, "z2.example.test"}))
+	stated.GetZone().Spec.Records = "@ SOA ns1.example.net. hostmaster.example.net. ( 2026110101 1 1 1 1 )\n"
+	for _, want := range []string{"302 250 2026110102 301", "302 250 2026110103 301"} {
+		stated.GetZone().Metadata.Labels = map[string]string{"n": want}
+		next, diff, err := Merge(set, []*pb.Resource{stated}, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		set = BumpSerials(set, next, diff.Changes, 500)
+		if got := serials(set); got != want {
+			t.Errorf("with an SOA record: %s, want %s", got, want)
+		}
+	}
+	if got := serials(RaiseSerials(set, 400)); got != "400 400 2026110104 400" {
 		t.Errorf("raised: %s", got)
 	}
 }

@@ -30,6 +30,25 @@ func wantOneOf(word string, right []string) string {
 	return ": want one of " + strings.Join(right, ", ")
 }
 
+// synonyms are fields under the names that they have elsewhere, in the form of
+// foldWord. They count where there is such a field.
+var synonyms = map[string]string{
+	"lat": "latitude", "lon": "longitude", "lng": "longitude", "long": "longitude",
+	"az": "availabilityZone", "zone": "availabilityZone", "azs": "availabilityZones", "zones": "availabilityZones",
+	"ip": "addresses", "ips": "addresses", "addr": "addresses", "address": "addresses", "targets": "addresses",
+	"host": "cname", "hostname": "cname", "target": "cname",
+	"backends": "endpoints", "members": "endpoints", "origins": "endpoints", "pool": "endpoints", "servers": "endpoints", "targetgroup": "endpoints",
+	"check": "healthCheck", "healthchecks": "healthCheck", "monitor": "healthCheck", "probe": "healthCheck",
+	"steering": "policy", "steeringpolicy": "policy",
+	"status": "expectedStatuses", "statuses": "expectedStatuses", "codes": "expectedStatuses", "expectedcodes": "expectedStatuses",
+	"url": "path", "uri": "path", "hostheader": "host",
+	"retries": "fall", "unhealthythreshold": "fall", "healthythreshold": "rise", "period": "interval", "every": "interval",
+	"ns": "nameservers", "nameserver": "nameservers", "email": "mailbox", "rname": "mailbox", "hostmaster": "mailbox",
+	"minimum": "negativeTtl", "minttl": "negativeTtl", "ncachettl": "negativeTtl", "defaultttl": "ttl",
+	"rrs": "records", "rrsets": "records", "recordsets": "records", "zonefile": "records",
+	"prefixes": "cidrs", "networks": "cidrs", "subnets": "cidrs", "country": "countries", "order": "defaultOrder",
+}
+
 // nearest returns the word among right that was probably meant, or "".
 func nearest(word string, right []string) string {
 	fold := foldWord(word)

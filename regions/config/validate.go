@@ -27,11 +27,13 @@ const (
 	MaxTotalSize    = 1 << 30   // bytes, of all resources
 	MaxWeight       = 1<<20 - 1 // of an endpoint
 
+	maxSafety            = 64 // one of another name than default is wrong by itself
 	maxAvailabilityZones = 64
 	maxRules             = 1000 // of a policy
 	maxMatchers          = 1000 // of a rule, of each sort
 	maxNameservers       = 32   // of a zone's NS RRset
 	maxFallback          = 32
+	maxReferences        = 8 // of an agent
 	maxStatuses          = 100
 	maxLabels            = 64
 	maxLabelText         = 256
@@ -39,7 +41,7 @@ const (
 )
 
 // limits are in the order of kinds.
-var limits = []int{MaxRegions, MaxAgents, MaxNameservers, MaxHealthChecks, MaxPolicies, MaxZones, MaxServices}
+var limits = []int{MaxRegions, MaxAgents, MaxNameservers, MaxHealthChecks, MaxPolicies, maxSafety, MaxZones, MaxServices}
 
 // Options of Validate.
 type Options struct {
@@ -56,7 +58,7 @@ type Options struct {
 // Validate checks every resource of a set, the references among them and the
 // limits. The error is an Errors with all that is wrong.
 func Validate(set *Set, o Options) error {
-	v := &validator{set: set, suggested: map[string]string{}}
+	v := &validator{set: set, base: o.Base, suggested: map[string]string{}}
 	v.limits()
 	all := o.Base == nil || targetsDiffer(o.Base, set)
 	for k := range kinds {
@@ -74,14 +76,12 @@ func Validate(set *Set, o Options) error {
 		})
 	}
 	v.loops()
-	if o.Records != nil {
-		v.records(o)
-	}
+	v.records(o)
 	return v.errs.err()
 }
 
 type validator struct {
-	set       *Set
+	set, base *Set
 	errs      Errors
 	suggested map[string]string // by what is missing: which was meant
 }
@@ -109,30 +109,6 @@ func (v *validator) limits() {
 	}
 }
 
-// records hands the zones that differ from the base, by themselves or by
-// their services, to the hook.
-func (v *validator) records(o Options) {
-	services := map[string][]*pb.Service{}
-	for _, r := range v.set.ByKind(KindService) {
-		zone := r.GetService().GetSpec().GetZone()
-		services[zone] = append(services[zone], r.GetService())
-	}
-	var touched map[string]bool
-	if o.Base != nil {
-		touched = touchedZones(Compare(o.Base, v.set).Changes)
-	}
-	for _, r := range v.set.ByKind(KindZone) {
-		if name := Name(r); o.Base == nil || touched[name] {
-			for _, e := range o.Records(r.GetZone(), services[name]) {
-				if e.Kind == "" {
-					e.Kind, e.Name = KindZone, name
-				}
-				v.errs = append(v.errs, e)
-			}
-		}
-	}
-}
-
 // ValidateResource makes the checks of one resource, in canonical form
 // (Default), that need no other.
 func ValidateResource(r *pb.Resource) Errors {
@@ -147,10 +123,10 @@ func ValidateResource(r *pb.Resource) Errors {
 		c.region(k.Region.GetSpec())
 	case *pb.Resource_Agent:
 		c.add("metadata.name", checkLabel(c.key.Name))
-		c.required("spec.region", k.Agent.GetSpec().GetRegion())
+		c.agent(k.Agent.GetSpec())
 	case *pb.Resource_Nameserver:
 		c.add("metadata.name", checkLabel(c.key.Name))
-		c.required("spec.region", k.Nameserver.GetSpec().GetRegion())
+		c.required("spec.region", k.Nameserver.GetSpec().GetRegion(), aRegion)
 		c.add("spec.dns", checkHostPort(k.Nameserver.GetSpec().GetDns(), "192.0.2.53:53"))
 		c.add("spec.grpc", checkHostPort(k.Nameserver.GetSpec().GetGrpc(), "192.0.2.53:7444"))
 	case *pb.Resource_HealthCheck:
@@ -159,6 +135,8 @@ func ValidateResource(r *pb.Resource) Errors {
 	case *pb.Resource_SteeringPolicy:
 		c.add("metadata.name", checkLabel(c.key.Name))
 		c.policy(k.SteeringPolicy.GetSpec())
+	case *pb.Resource_SafetyPolicy:
+		c.safety(k.SafetyPolicy.GetSpec())
 	case *pb.Resource_Zone:
 		c.add("metadata.name", checkDomain(c.key.Name))
 		c.zone(k.Zone.GetSpec())
@@ -171,6 +149,8 @@ func ValidateResource(r *pb.Resource) Errors {
 	c.labels(Metadata(r).GetLabels())
 	return c.errs
 }
+
+const aRegion = "the name of a Region"
 
 // checker collects the errors of one resource.
 type checker struct {
@@ -189,9 +169,10 @@ func (c *checker) addf(path, format string, args ...any) {
 	c.add(path, fmt.Sprintf(format, args...))
 }
 
-func (c *checker) required(path, value string) {
+// required reports a name that is missing; what it should name.
+func (c *checker) required(path, value, what string) {
 	if value == "" {
-		c.add(path, "required")
+		c.add(path, "required: "+what)
 	}
 }
 

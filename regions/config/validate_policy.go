@@ -4,17 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
-)
-
-var (
-	country     = regexp.MustCompile(`^[A-Z]{2}$`)
-	subdivision = regexp.MustCompile(`^[A-Z]{2}-[A-Z0-9]{1,3}$`)
-	continents  = []string{"AF", "AN", "AS", "EU", "NA", "OC", "SA"}
 )
 
 func (c *checker) policy(s *pb.SteeringPolicySpec) {
@@ -54,6 +47,7 @@ func (c *checker) policy(s *pb.SteeringPolicySpec) {
 			first[rule.GetName()] = i
 		}
 	}
+	c.overlaps(s.Rules)
 }
 
 // within reports what of list is not among regions, if these are stated.
@@ -79,24 +73,37 @@ func (c *checker) rule(path string, rule *pb.SteeringRule, regions []string) {
 		c.add(path, "matches nobody: want cidrs, countries, continents or subdivisions")
 	}
 	c.codes(path+".cidrs", rule.GetCidrs(), checkPrefix)
-	c.codes(path+".countries", rule.GetCountries(), func(s string) string {
-		if !country.MatchString(s) {
-			return fmt.Sprintf("%q is no country: want two letters (ISO 3166-1 alpha-2), as FR", s)
+	c.codes(path+".countries", rule.GetCountries(), checkCountry)
+	c.codes(path+".continents", rule.GetContinents(), checkContinent)
+	c.codes(path+".subdivisions", rule.GetSubdivisions(), checkSubdivision)
+}
+
+// overlaps reports what an earlier rule matches already: of equally specific
+// matches the first rule in the list wins, so it would never apply here.
+func (c *checker) overlaps(rules []*pb.SteeringRule) {
+	type place struct{ rule, at int }
+	for _, field := range []struct {
+		name string
+		of   func(*pb.SteeringRule) []string
+	}{
+		{"cidrs", (*pb.SteeringRule).GetCidrs},
+		{"countries", (*pb.SteeringRule).GetCountries},
+		{"continents", (*pb.SteeringRule).GetContinents},
+		{"subdivisions", (*pb.SteeringRule).GetSubdivisions},
+	} {
+		first := map[string]place{}
+		for i, rule := range rules {
+			for j, s := range field.of(rule) {
+				switch before, ok := first[s]; {
+				case !ok:
+					first[s] = place{i, j}
+				case before.rule != i:
+					c.addf(fmt.Sprintf("spec.rules[%d].%s[%d]", i, field.name, j), "%q is in rule %q too (spec.rules[%d].%s[%d]), which comes first and takes it: remove one of them",
+						s, rules[before.rule].GetName(), before.rule, field.name, before.at)
+				}
+			}
 		}
-		return ""
-	})
-	c.codes(path+".continents", rule.GetContinents(), func(s string) string {
-		if !slices.Contains(continents, s) {
-			return fmt.Sprintf("%q is no continent: want one of %s", s, strings.Join(continents, ", "))
-		}
-		return ""
-	})
-	c.codes(path+".subdivisions", rule.GetSubdivisions(), func(s string) string {
-		if !subdivision.MatchString(s) {
-			return fmt.Sprintf("%q is no subdivision: want a code of ISO 3166-2, as US-CA", s)
-		}
-		return ""
-	})
+	}
 }
 
 // codes checks each of a list of matchers.

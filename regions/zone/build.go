@@ -132,7 +132,7 @@ func (b *builder) addRecords() {
 // add puts a record into its RRset.
 func (b *builder) add(r *record) {
 	if !r.owner.Under(b.zone.Name) {
-		b.fail(r.line, "%s is not in the zone %s (a name without a final dot is relative to the origin)", r.owner, b.zone.Origin)
+		b.fail(r.line, "%w", errOutside(r.owner, b.zone.Name))
 		return
 	}
 	n := b.node(r.owner)

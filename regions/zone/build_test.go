@@ -127,7 +127,7 @@ func TestMistakes(t *testing.T) {
 		services []ServiceOwner
 		want     []string // each in its line of the error
 	}{
-		{"all at once", "a A 1.2.3\nb A 192.0.2.1\nc MX mail\n", nil, []string{`line 1: A record: bad A A: "1.2.3"`, `line 3: MX record: bad MX Pref: "mail"`}},
+		{"all at once", "a A 1.2.3\nb A 192.0.2.1\nc MX mail\n", nil, []string{`line 1: A record: "1.2.3" is no IPv4 address, as 192.0.2.1`, `line 3: MX record: bad MX Pref: "mail": want preference and host, as 10 mail.example.net.`}},
 		{"line of a record over several", "\n\na TXT ( \"x\"\n \"y\"\n )\nb A x", nil, []string{"line 6:"}},
 		{"unknown type", "a AAAAA ::1", nil, []string{`line 1: unknown record type "AAAAA"`}},
 		{"no type", "a 300 IN", nil, []string{"line 1: the record type is missing"}},
@@ -145,7 +145,7 @@ func TestMistakes(t *testing.T) {
 		{"bad owner", "a..b A 192.0.2.1\n A 192.0.2.2", nil, []string{"line 1: owner:", "line 2: owner:"}},
 		{"escape", "a TXT \\999\n\\256 A 192.0.2.1\nb TXT \\\\999", nil, []string{`line 1: an escape is no byte`, "line 2: an escape"}},
 		{"quote", "a TXT \"x\nb A 192.0.2.1\nc A x", nil, []string{"line 1: a quoted string does not end", "line 3:"}},
-		{"parenthesis", "a TXT ( x\nb A x", nil, []string{"line 1: an opening parenthesis"}},
+		{"parenthesis", "a TXT ( x\nb A x\nc TXT ( y", nil, []string{"line 1: an opening parenthesis", "line 2: A record", "line 3: an opening parenthesis"}},
 		{"other parenthesis", "a TXT x )\nb A x", nil, []string{"line 1: a closing parenthesis", "line 2:"}},
 		{"string too long", "a TXT " + strings.Repeat("x", 256) + strings.Repeat("\\", 3), nil, []string{"line 1: TXT record:"}},
 		{"bad generic data", "a TYPE65280 \\# 3 abcd", nil, []string{"line 1: TYPE65280 record"}},
@@ -248,6 +248,33 @@ func TestWarnings(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Names that exist are not covered by the wildcard service beside them.
+func TestShadowWarnings(t *testing.T) {
+	z, err := Build(Params{
+		Origin: "example.test", Nameservers: []string{"ns1.other.test"},
+		Records: `a TXT x
+b A 192.0.2.1
+_dmarc TXT x
+_acme-challenge.c TXT x
+d NS ns.other.test.
+*.x A 192.0.2.1
+y.x TXT x
+`,
+		Services: []ServiceOwner{{Owner: "*.example.test"}, {Owner: "e.example.test"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range z.Warnings {
+		got = append(got, w.Error())
+	}
+	const tail = " exists, so the service *.example.test. does not answer for it (RFC 4592 section 2.2.1): make a service or address records of that name"
+	if d := cmp.Diff([]string{"c.example.test." + tail, "x.example.test." + tail, "line 1: a.example.test." + tail}, got); d != "" {
+		t.Error(d)
 	}
 }
 

@@ -13,6 +13,7 @@ func (b *builder) check() {
 	// In the order of names, so that equal zones give equal messages.
 	for _, name := range slices.Sorted(maps.Keys(z.nodes)) {
 		n := z.nodes[name]
+		b.checkShadow(n)
 		if n.Empty() {
 			continue
 		}
@@ -126,6 +127,20 @@ func (b *builder) checkService(n *Node) {
 			b.fail(b.line(set), "%s %s: the service of this name answers; remove the record or the service", n.Owner, dns.Type(set.Type))
 		}
 	}
+}
+
+// checkShadow warns of names that exist and so are not covered by the wildcard
+// service beside them, also empty non-terminals (RFC 4592 section 2.2.2). A
+// label that begins with an underscore names no host.
+func (b *builder) checkShadow(n *Node) {
+	if n == b.zone.apex || n.Service >= 0 || n.cut != nil || n.Name[1] == '_' {
+		return
+	}
+	w := b.zone.nodes[n.Name.Parent()].wildcard
+	if w == nil || w == n || w.Service < 0 || n.RRset(dns.TypeA) != nil || n.RRset(dns.TypeAAAA) != nil || n.RRset(dns.TypeCNAME) != nil {
+		return
+	}
+	b.warn(b.lastLine(n), "%s exists, so the service %s does not answer for it (RFC 4592 section 2.2.1): make a service or address records of that name", n.Owner, w.Owner)
 }
 
 // checkOcclusion warns of data that a zone cut hides.

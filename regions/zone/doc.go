@@ -3,7 +3,10 @@
 //
 // Controllers check zones with it and nameservers answer from it, so what one
 // accepts the other can serve. It is pure: no network, no clock, no logging.
-// It imports the standard library and miekg/dns only. Its data come from the
-// Zone and Service resources of a configuration; a Zone is immutable once it
-// is built.
+// It imports the standard library, miekg/dns and IDNA tables only. Its data
+// come from the Zone and Service resources of a configuration; a Zone is
+// immutable once it is built.
+//
+// Lint and Hidden are for those who check what people wrote: they refuse more
+// than Build does, so that what is stored already can always be loaded.
 package zone

@@ -21,8 +21,9 @@ type entry struct {
 
 // scanner splits master-file text into entries.
 type scanner struct {
-	text string
-	line int
+	text    string
+	line    int
+	resumed bool // after a parenthesis that is never closed
 }
 
 // next returns the next entry that is not empty. After an error the scan goes
@@ -39,7 +40,8 @@ func (s *scanner) next() (e entry, ok bool, err error) {
 
 // entry reads one logical line.
 func (s *scanner) entry() (entry, error) {
-	e := entry{line: s.line}
+	start := s.text // not empty
+	e := entry{line: s.line, blank: start[0] == ' ' || start[0] == '\t'}
 	var text strings.Builder
 	depth, quoted, comment := 0, false, false
 	for i := 0; i < len(s.text); i++ {
@@ -54,7 +56,7 @@ func (s *scanner) entry() (entry, error) {
 			comment = false
 			if depth == 0 {
 				s.text = s.text[i+1:]
-				e.set(text.String())
+				e.text = strings.Trim(text.String(), " \t")
 				return e, nil
 			}
 			text.WriteByte(' ')
@@ -92,9 +94,15 @@ func (s *scanner) entry() (entry, error) {
 	case quoted:
 		return e, errors.New(`a quoted string does not end on its line: close it with "`)
 	case depth > 0:
+		if !s.resumed {
+			// The mistakes on the other lines count too. Once only: or a text of
+			// such lines is read as often as it has lines.
+			s.text, s.line, s.resumed = start, e.line, true
+			s.skipLine(0)
+		}
 		return e, errors.New("an opening parenthesis that is never closed")
 	}
-	e.set(text.String())
+	e.text = strings.Trim(text.String(), " \t")
 	return e, nil
 }
 
@@ -105,11 +113,6 @@ func (s *scanner) skipLine(from int) {
 		return
 	}
 	s.text = ""
-}
-
-func (e *entry) set(text string) {
-	e.blank = text != "" && (text[0] == ' ' || text[0] == '\t')
-	e.text = strings.Trim(text, " \t")
 }
 
 // cutField returns the first word of s and what follows it.
@@ -138,10 +141,25 @@ type record struct {
 	owner Name
 	rr    dns.RR
 	rdata string // on the wire, names uncompressed
+	// As written: the owner, empty where it is that of the record before, and
+	// the RDATA.
+	first, text string
 }
 
 // read parses one entry. A directive gives no record.
 func (m *master) read(e entry) (*record, error) {
+	r, err := m.parse(e)
+	if err != nil && isComment(e.text) {
+		// Such a name may be, so this is said only where the rest is wrong too.
+		return nil, fmt.Errorf("%w (a comment begins with ;)", err)
+	}
+	return r, err
+}
+
+// isComment tells whether a text begins as comments of other languages do.
+func isComment(s string) bool { return strings.HasPrefix(s, "#") || strings.HasPrefix(s, "//") }
+
+func (m *master) parse(e entry) (*record, error) {
 	if !escapesFit(e.text) {
 		return nil, errors.New(`an escape is no byte: want \000 to \255`)
 	}
@@ -167,7 +185,10 @@ func (m *master) read(e entry) (*record, error) {
 		return nil, err
 	}
 	h.Name = owner.String()
-	r := &record{line: e.line, owner: owner}
+	r := &record{line: e.line, owner: owner, text: rdata}
+	if !e.blank {
+		r.first = first
+	}
 	if r.rr, r.rdata, err = parseRdata(h, rdata, m.origin); err != nil {
 		return nil, err
 	}
@@ -208,7 +229,7 @@ func (m *master) directive(word, rest string) error {
 		}
 		m.ttl = ttl
 	default:
-		return fmt.Errorf("%s is not allowed here: write the records out ($ORIGIN and $TTL are understood)", word)
+		return fmt.Errorf("%s is not allowed here: write the records out ($ORIGIN and $TTL are understood)", strings.ToUpper(word))
 	}
 	return nil
 }
@@ -228,7 +249,11 @@ func (m *master) header(s string) (h dns.RR_Header, rdata string, err error) {
 				return h, "", err
 			}
 			haveTTL = true
-		case !haveClass && isClass(upper):
+		case isDigit(word[0]):
+			return h, "", fmt.Errorf("%q is a second TTL; want the record type", word)
+		case haveClass && isClass(upper):
+			return h, "", fmt.Errorf("%q is a second class; want the record type", word)
+		case isClass(upper):
 			if upper != "IN" && upper != "CLASS1" {
 				return h, "", fmt.Errorf("class %s: only IN is served", word)
 			}
@@ -260,7 +285,10 @@ func parseType(upper string) (uint16, error) {
 		// Types that the library does not know (RFC 3597 section 5).
 		number, ok := strings.CutPrefix(upper, "TYPE")
 		n, err := strconv.ParseUint(number, 10, 16)
-		if !ok || err != nil {
+		switch {
+		case upper == "ALIAS" || upper == "ANAME":
+			return 0, fmt.Errorf("%s is no record type of DNS: make a Service of the name; it answers with addresses, at the apex too", upper)
+		case !ok || err != nil:
 			return 0, fmt.Errorf("unknown record type %q: want one as A or MX, or TYPE and its number", upper)
 		}
 		t = uint16(n)
@@ -310,48 +338,4 @@ func parseTTL(s string) (uint32, error) {
 		return 0, wrong
 	}
 	return uint32(total), nil
-}
-
-// parseRdata parses RDATA and sends it through the wire form, so that it is
-// known to fit and every spelling of a name has become the same.
-func parseRdata(h dns.RR_Header, rdata, origin string) (dns.RR, string, error) {
-	what := dns.Type(h.Rrtype).String()
-	if rdata == "" && h.Rrtype != dns.TypeAPL {
-		// The library takes this for a dynamic update.
-		return nil, "", fmt.Errorf("the %s record has no data", what)
-	}
-	zp := dns.NewZoneParser(strings.NewReader(fmt.Sprintf("%s %d IN %s %s\n", h.Name, h.Ttl, what, rdata)), origin, "")
-	rr, ok := zp.Next()
-	if err := zp.Err(); err != nil || !ok {
-		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
-	}
-	return throughWire(rr)
-}
-
-func throughWire(rr dns.RR) (out dns.RR, rdata string, err error) {
-	what := dns.Type(rr.Header().Rrtype).String()
-	buf := make([]byte, dns.Len(rr)+64)
-	n, err := dns.PackRR(rr, buf, 0, nil, false)
-	if err != nil {
-		// The library's estimate of the length is short for some odd escapes.
-		buf = make([]byte, dns.MaxMsgSize)
-		n, err = dns.PackRR(rr, buf, 0, nil, false)
-	}
-	if err != nil {
-		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
-	}
-	if out, _, err = dns.UnpackRR(buf[:n], 0); err != nil {
-		return nil, "", fmt.Errorf("%s record: %s", what, plain(err))
-	}
-	return out, string(buf[n-int(out.Header().Rdlength) : n]), nil
-}
-
-// plain drops from an error of the library what only makes sense there: its
-// prefix, and a line number that always is 1.
-func plain(err error) string {
-	if err == nil {
-		return "cannot be read"
-	}
-	s, _, _ := strings.Cut(err.Error(), " at line: ")
-	return strings.TrimPrefix(s, "dns: ")
 }

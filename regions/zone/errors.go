@@ -54,6 +54,15 @@ func (f *findings) sort() {
 	slices.SortStableFunc(f.warnings, byLine)
 }
 
+// all returns the mistakes in the order of their lines.
+func (f *findings) all() []*Error {
+	f.sort()
+	if f.more > 0 {
+		f.errs = append(f.errs, &Error{Err: fmt.Errorf("and %d more mistakes", f.more)})
+	}
+	return f.errs
+}
+
 // err joins the mistakes.
 func (f *findings) err() error {
 	var errs []error
