@@ -9,15 +9,52 @@ import (
 	"github.com/fairlead-dns/fairlead/regions"
 )
 
-// Digest is a digest over (target id, last verdict) pairs that does not depend
-// on their order and that can be kept up to date pair by pair. The zero value
-// is the digest of nothing.
+// Digest is a digest over verdicts and latches that does not depend on their
+// order and that can be kept up to date one by one. The zero value is the
+// digest of nothing.
 //
-// It is the sum modulo 2^64 of the first eight bytes of SHA-256 over each pair
+// Of a verdict it covers all that answers are made from but the times: the last
+// verdict, whether it is restored, what is confirmed and how single regions
+// stand where that differs, the guard's trip, and whether it wavers. Of a latch
+// it covers the trip. A verdict with none of the rest is a pair of target and
+// last verdict.
+//
+// It is the sum modulo 2^64 of the first eight bytes of SHA-256 over each part
 // (a sum and not XOR, so that a pair counted twice does not vanish). It guards
 // against lost updates and differing tables, not against forgery: the streams
 // that carry it are authenticated.
 type Digest uint64
+
+// AddVerdict takes a target's verdict in.
+func (d Digest) AddVerdict(target string, v Verdict) Digest { return d + verdictHash(target, &v) }
+
+// RemoveVerdict takes a verdict out that was added before.
+func (d Digest) RemoveVerdict(target string, v Verdict) Digest { return d - verdictHash(target, &v) }
+
+// ReplaceVerdict changes the verdict of a target.
+func (d Digest) ReplaceVerdict(target string, was, is Verdict) Digest {
+	if was.Same(is) {
+		return d
+	}
+	return d.RemoveVerdict(target, was).AddVerdict(target, is)
+}
+
+// AddLatch takes a latch in.
+func (d Digest) AddLatch(l regions.Latch) Digest { return d + latchHash(l) }
+
+// RemoveLatch takes a latch out that was added before.
+func (d Digest) RemoveLatch(l regions.Latch) Digest { return d - latchHash(l) }
+
+// ReplaceLatches changes all latches.
+func (d Digest) ReplaceLatches(was, is []regions.Latch) Digest {
+	for _, l := range was {
+		d = d.RemoveLatch(l)
+	}
+	for _, l := range is {
+		d = d.AddLatch(l)
+	}
+	return d
+}
 
 // Add takes a pair in.
 func (d Digest) Add(target string, last regions.Status) Digest {
@@ -55,4 +92,61 @@ func pairHash(target string, last regions.Status) uint64 {
 	var room [512]byte
 	sum := sha256.Sum256(append(append(room[:0], target...), byte(last)))
 	return binary.BigEndian.Uint64(sum[:])
+}
+
+// What a hash other than that of a pair begins with. Neither byte occurs in
+// UTF-8, so no target's id begins so.
+const (
+	verdictMark = 0xfe
+	latchMark   = 0xff
+)
+
+// verdictHash hashes a verdict: the pair, and what there is beside it.
+func verdictHash(target string, v *Verdict) Digest {
+	h := Digest(pairHash(target, v.Last))
+	var room [512]byte
+	b := append(append(room[:0], verdictMark), target...)
+	plain := len(b)
+	flag := func(tag byte, on bool) {
+		if on {
+			b = append(b, 0, tag)
+		}
+	}
+	flag('r', v.Restored)
+	flag('w', v.Wavering)
+	if v.Guard != 0 {
+		flag('g', true)
+		b = binary.BigEndian.AppendUint64(b, v.Guard)
+	}
+	if c := v.Confirmed; c != nil && !alike(*c, v.Standing()) {
+		flag('c', true)
+		b = appendStanding(b, *c)
+	}
+	for i := range v.Regions { // in the order of their names
+		if r := &v.Regions[i]; !alike(r.Standing, v.Standing()) {
+			flag('n', true)
+			b = append(append(b, r.Region...), 0)
+			b = appendStanding(b, r.Standing)
+		}
+	}
+	if len(b) == plain {
+		return h
+	}
+	sum := sha256.Sum256(b)
+	return h + Digest(binary.BigEndian.Uint64(sum[:]))
+}
+
+func appendStanding(b []byte, s regions.Standing) []byte {
+	restored := byte(0)
+	if s.Restored {
+		restored = 1
+	}
+	return append(b, byte(s.Verdict), restored)
+}
+
+func latchHash(l regions.Latch) Digest {
+	var room [512]byte
+	b := append(append(room[:0], latchMark), l.Name()...)
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(append(b, 0), l.Trip))
+	return Digest(binary.BigEndian.Uint64(sum[:]))
 }

@@ -134,6 +134,22 @@ func (op Opinion) RecentTransitions(now time.Time) int {
 	return n
 }
 
+// Flaps is how many changes within an hour led to the status, the last one
+// included; 0 once it has held for an hour. Unlike RecentTransitions it does
+// not depend on when it is asked for, so all controllers are told the same.
+func (op Opinion) Flaps(now time.Time) int {
+	if op.Held(now) >= TransitionWindow {
+		return 0
+	}
+	return op.RecentTransitions(op.Since)
+}
+
+// Wavering tells whether the last checks speak against the status and are too
+// few to change it.
+func (op Opinion) Wavering() bool {
+	return op.Status == regions.Healthy && op.Failures > 0 || op.Status == regions.Unhealthy && op.Successes > 0
+}
+
 // recent copies the last transitions that lie within the window.
 func recent(ts []time.Time, now time.Time, limit int) []time.Time {
 	for len(ts) > 0 && now.Sub(ts[0]) >= TransitionWindow {

@@ -58,7 +58,8 @@ func Opinion(target string, op health.Opinion, now time.Time) *pb.Opinion {
 		Status:            Status(op.Status),
 		HeldMillis:        Millis(op.Held(now)),
 		Reason:            op.Reason,
-		RecentTransitions: uint32(op.RecentTransitions(now)),
+		RecentTransitions: uint32(op.Flaps(now)),
+		Wavering:          op.Wavering(),
 	}
 	if !op.ObservedAt.IsZero() {
 		o.ObservedMillis = Millis(now.Sub(op.ObservedAt))
@@ -66,43 +67,23 @@ func Opinion(target string, op health.Opinion, now time.Time) *pb.Opinion {
 	return o
 }
 
-// Vote puts a vote on the wire.
-func Vote(v health.Vote, now time.Time) *pb.Vote {
-	return &pb.Vote{
-		Agent: v.Agent, Region: v.Region, Status: Status(v.Status), HeldMillis: Millis(v.Held(now)),
-		Reason: v.Reason, Counted: v.Counted, WhyNot: v.WhyNot,
+// Policy takes how ballots on a target are counted from its check. A rule of a
+// newer version is the default.
+func Policy(check *pb.HealthCheckSpec) health.Policy {
+	p := health.Policy{UnhealthyRegions: int(min(check.GetUnhealthyRegions(), regions.MaxRegions))}
+	switch check.GetQuorum() {
+	case pb.QuorumRule_QUORUM_RULE_STRICT:
+		p.Rule = health.Strict
+	case pb.QuorumRule_QUORUM_RULE_ANY_HEALTHY:
+		p.Rule = health.AnyHealthy
+	case pb.QuorumRule_QUORUM_RULE_AT_LEAST:
+		p.Rule = health.AtLeast
 	}
-}
-
-// TargetHealth puts a verdict with its evidence on the wire.
-func TargetHealth(target string, v health.Verdict, now time.Time) *pb.TargetHealth {
-	t := &pb.TargetHealth{
-		Target: target, Quorum: Status(v.Quorum), Verdict: Status(v.Last), HeldMillis: Millis(v.Held(now)),
-		Votes: make([]*pb.Vote, len(v.Votes)),
-	}
-	for i, vote := range v.Votes {
-		t.Votes[i] = Vote(vote, now)
-	}
-	return t
-}
-
-// ParseTargetHealth takes a verdict with its evidence off the wire. Statuses
-// that it does not know are unknown.
-func ParseTargetHealth(t *pb.TargetHealth, now time.Time) health.Verdict {
-	v := health.Verdict{}
-	v.Quorum, _ = ParseStatus(t.GetQuorum())
-	v.Last, _ = ParseStatus(t.GetVerdict())
-	if v.Last != regions.Unknown {
-		v.Since = now.Add(-Age(t.GetHeldMillis()))
-	}
-	for _, w := range t.GetVotes() {
-		vote := health.Vote{
-			Agent: w.GetAgent(), Region: w.GetRegion(), Reason: w.GetReason(),
-			Counted: w.GetCounted(), WhyNot: w.GetWhyNot(),
-			Since: now.Add(-Age(w.GetHeldMillis())),
+	if d := check.GetDamping(); d != nil {
+		p.Damping = health.Damping{
+			Off: d.GetOff(), Recoveries: int(min(d.GetRecoveries(), health.MaxTransitions)),
+			BaseHold: d.GetHold().AsDuration(), MaxHold: d.GetMaxHold().AsDuration(),
 		}
-		vote.Status, _ = ParseStatus(w.GetStatus())
-		v.Votes = append(v.Votes, vote)
 	}
-	return v
+	return p
 }
