@@ -1,20 +1,27 @@
 package regions
 
+import "math/bits"
+
 // Decider names what decided an endpoint's effective state.
 type Decider uint8
 
 // The deciders.
 const (
 	ByVerdict Decider = iota
-	ByNoCheck
 	ByNeverJudged
+	ByGuardHold
+	ByFailOpen
+	ByNoCheck
 	ByForceUp
 	ByDrain
 	ByForceDown
+	ByBreakGlass
 )
 
 func (d Decider) String() string {
-	return [...]string{"verdict", "no-check", "never-judged", "force-up", "drain", "force-down"}[d]
+	return [...]string{
+		"verdict", "never-judged", "guard-hold", "fail-open", "no-check", "force-up", "drain", "force-down", "break-glass",
+	}[d]
 }
 
 // Effect is the effective state of one endpoint in one family.
@@ -49,52 +56,169 @@ func (e Effect) String() string {
 	}
 }
 
-// Effective combines an endpoint's verdict and the overrides that hold it, in
-// any order:
+// Measured is what is known of an endpoint's health in one family, before any
+// override.
+type Measured struct {
+	// Checked: the service has a health check.
+	Checked bool
+	// Verdict is the last one that was HEALTHY or UNHEALTHY, of those whose
+	// verdicts count for the service: an UNKNOWN quorum keeps it, so UNKNOWN here
+	// means that no verdict was ever passed.
+	Verdict Status
+	// GuardHeld: the mass-withdrawal guard holds the verdict against the quorum.
+	GuardHeld bool
+	// NeverJudged counts where no verdict was ever passed.
+	NeverJudged Status
+	// FailOpen: the verdicts are so old that each counts as HEALTHY.
+	FailOpen bool
+}
+
+// fact is something that holds of an endpoint. The stronger come first.
+type fact uint8
+
+const (
+	isBrokenDown fact = iota // of break-glass
+	isBrokenDrained
+	isBrokenUp
+	isForcedDown // of the control plane
+	isDrained
+	isForcedUp
+	isUnchecked
+	isOpened
+	isHeld
+	isHealthy
+	isUnhealthy
+	isTrusted
+	isAnything
+)
+
+// outcome is what a fact makes of an endpoint.
+type outcome uint8
+
+const (
+	neverAnswers outcome = iota // and weaker facts say how healthy it is
+	lastResort                  // likewise
+	up
+	down
+	asJudged // up or down, by the verdict
+)
+
+// precedence is what decides an endpoint: the strongest fact that holds decides
+// whether it answers, the strongest that says up or down how healthy it is.
+var precedence = [...]struct {
+	by Decider
+	outcome
+}{
+	isBrokenDown:    {ByBreakGlass, neverAnswers},
+	isBrokenDrained: {ByBreakGlass, lastResort},
+	isBrokenUp:      {ByBreakGlass, up},
+	isForcedDown:    {ByForceDown, neverAnswers},
+	isDrained:       {ByDrain, lastResort},
+	isForcedUp:      {ByForceUp, up},
+	isUnchecked:     {ByNoCheck, up},
+	isOpened:        {ByFailOpen, up},
+	isHeld:          {ByGuardHold, asJudged},
+	isHealthy:       {ByVerdict, up},
+	isUnhealthy:     {ByVerdict, down},
+	isTrusted:       {ByNeverJudged, up},
+	isAnything:      {ByNeverJudged, down},
+}
+
+// facts is a set of them.
+type facts uint32
+
+func (s *facts) add(f fact) { *s |= 1 << f }
+
+const (
+	byBreakGlass   facts = 1<<isBrokenDown | 1<<isBrokenDrained | 1<<isBrokenUp
+	byControlPlane facts = 1<<isForcedDown | 1<<isDrained | 1<<isForcedUp
+)
+
+// Effective combines what is measured of an endpoint and the overrides that
+// hold it, in any order:
 //
-//	force-down > drain > force-up > verdict
+//	break-glass > force-down > drain > force-up > guard hold > verdict
 //
-//	checked  verdict    overrides         healthy             answers
-//	no       —          none              yes (no-check)      yes
-//	yes      HEALTHY    none              yes (verdict)       yes
-//	yes      UNHEALTHY  none              no  (verdict)       no
-//	yes      UNKNOWN    none              as the service says of the never judged
-//	any      any        force-up          yes (force-up)      yes
-//	any      any        drain             as without drain    as the last resort
-//	any      any        force-down        as without          never
+//	what holds                       healthy              answers
+//	break-glass                      as its action says below; what the control
+//	                                 plane says of the endpoint does not count
+//	force-down                       as the rows below    never
+//	drain                            as the rows below    as the last resort
+//	force-up                         yes                  yes
+//	no health check                  yes                  yes
+//	fail-open, verdict UNHEALTHY     yes                  yes
+//	guard hold                       as the held verdict  if healthy
+//	verdict HEALTHY                  yes                  yes
+//	verdict UNHEALTHY                no                   no
+//	never judged                     as the service says  if healthy
 //
-// The verdict is the last one that was HEALTHY or UNHEALTHY: an UNKNOWN
-// quorum keeps it, so UNKNOWN here means that no verdict was ever passed. Of
-// several overrides with the action that decides, the one with the least id
-// is named.
-func Effective(checked bool, verdict, neverJudged Status, overrides []*Override) Effect {
-	var e Effect
-	switch {
-	case !checked:
-		e.Healthy, e.HealthBy = true, ByNoCheck
-	case verdict == Unknown:
-		e.Healthy, e.HealthBy = neverJudged == Healthy, ByNeverJudged
-	default:
-		e.Healthy, e.HealthBy = verdict == Healthy, ByVerdict
-	}
-	e.By = e.HealthBy
-	var decides *Override
+// So a force-up under a drain makes the endpoint healthy for when it is the
+// last resort. Of several overrides with the action that decides, the one with
+// the least id is named.
+func Effective(m Measured, overrides []*Override) Effect {
+	hold := m.facts()
 	for _, o := range overrides {
-		switch o.Action {
-		case ForceUp:
-			e.Healthy, e.HealthBy = true, ByForceUp
-		case Drain:
-			e.Drained = true
-		case ForceDown:
-			e.ForcedDown = true
-		}
-		if decides == nil || o.Action > decides.Action || o.Action == decides.Action && o.ID < decides.ID {
-			decides = o
-		}
+		hold.add(o.fact())
 	}
-	if decides != nil {
-		e.Override = decides
-		e.By = [...]Decider{ForceUp: ByForceUp, Drain: ByDrain, ForceDown: ByForceDown}[decides.Action]
+	if hold&byBreakGlass != 0 {
+		hold &^= byControlPlane
+	}
+	strongest := fact(bits.TrailingZeros32(uint32(hold)))
+	e := Effect{By: precedence[strongest].by}
+	for {
+		row := &precedence[bits.TrailingZeros32(uint32(hold))]
+		hold &= hold - 1
+		switch row.outcome {
+		case neverAnswers:
+			e.ForcedDown = true
+			continue
+		case lastResort:
+			e.Drained = true
+			continue
+		case up:
+			e.Healthy = true
+		case asJudged:
+			e.Healthy = m.Verdict == Healthy
+		}
+		e.HealthBy = row.by
+		break
+	}
+	for _, o := range overrides {
+		if o.fact() == strongest && (e.Override == nil || o.ID < e.Override.ID) {
+			e.Override = o
+		}
 	}
 	return e
+}
+
+// facts returns what holds without overrides; isAnything, which says down,
+// always does.
+func (m *Measured) facts() facts {
+	hold := facts(1 << isAnything)
+	if !m.Checked {
+		hold.add(isUnchecked)
+	}
+	switch m.Verdict {
+	case Healthy:
+		hold.add(isHealthy)
+	case Unhealthy:
+		hold.add(isUnhealthy)
+		if m.FailOpen {
+			hold.add(isOpened)
+		}
+	}
+	if m.GuardHeld && m.Verdict != Unknown {
+		hold.add(isHeld)
+	}
+	if m.NeverJudged == Healthy {
+		hold.add(isTrusted)
+	}
+	return hold
+}
+
+func (o *Override) fact() fact {
+	return [...][3]fact{
+		ControlPlane: {ForceUp: isForcedUp, Drain: isDrained, ForceDown: isForcedDown},
+		BreakGlass:   {ForceUp: isBrokenUp, Drain: isBrokenDrained, ForceDown: isBrokenDown},
+	}[o.Origin][o.Action]
 }

@@ -1,9 +1,11 @@
 package regions
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"testing"
+	"unicode"
 
 	"pgregory.net/rapid"
 )
@@ -57,12 +59,29 @@ func TestEffective(t *testing.T) {
 		{true, Unknown, Unhealthy, "fdx", "forced-down by force-down, up by force-up"},
 	}
 	actions := map[rune]Action{'f': ForceUp, 'd': Drain, 'x': ForceDown}
+	// Break-glass sets aside what the control plane says, whatever that is.
+	for _, below := range []string{"", "f", "d", "x", "fd", "fx", "dx", "fdx"} {
+		rows = append(
+			rows,
+			row{true, Unhealthy, Healthy, "F" + below, "healthy by break-glass, serves"},
+			row{true, Unhealthy, Healthy, "D" + below, "drained by break-glass, not up by verdict"},
+			row{true, Healthy, Healthy, "D" + below, "drained by break-glass, up by verdict"},
+			row{true, Healthy, Healthy, "X" + below, "forced-down by break-glass, up by verdict"},
+			row{true, Unhealthy, Healthy, "FD" + below, "drained by break-glass, up by break-glass"},
+			row{true, Unhealthy, Healthy, "FDX" + below, "forced-down by break-glass, up by break-glass"},
+			row{false, Unknown, Healthy, "X" + below, "forced-down by break-glass, up by no-check"},
+		)
+	}
 	for _, r := range rows {
 		var overrides []*Override
 		for _, a := range r.actions {
-			overrides = append(overrides, &Override{ID: string(a), Action: actions[a]})
+			o := &Override{ID: string(a), Action: actions[unicode.ToLower(a)]}
+			if unicode.IsUpper(a) {
+				o.Origin = BreakGlass
+			}
+			overrides = append(overrides, o)
 		}
-		e := Effective(r.checked, r.verdict, r.neverJudged, overrides)
+		e := Effective(Measured{Checked: r.checked, Verdict: r.verdict, NeverJudged: r.neverJudged}, overrides)
 		got := fmt.Sprintf("%s by %s", e, e.By)
 		switch {
 		case e.Serves():
@@ -76,8 +95,36 @@ func TestEffective(t *testing.T) {
 		if got != r.want {
 			t.Errorf("checked %v, verdict %v, never judged %v, overrides %q: %s, want %s", r.checked, r.verdict, r.neverJudged, r.actions, got, r.want)
 		}
-		if (e.Override == nil) != (r.actions == "") || e.Override != nil && e.Override.Action.String() != e.By.String() {
+		if (e.Override == nil) != (r.actions == "") || e.Override != nil && e.Override.Action.String() != e.By.String() && e.By != ByBreakGlass {
 			t.Errorf("overrides %q: decided by %v, names %+v", r.actions, e.By, e.Override)
+		}
+	}
+}
+
+// TestEffectiveWithoutOverrides is what goes between them and the verdict.
+func TestEffectiveWithoutOverrides(t *testing.T) {
+	for _, c := range []struct {
+		m    Measured
+		want string
+	}{
+		{Measured{Checked: true, Verdict: Healthy, GuardHeld: true}, "healthy by guard-hold"},
+		{Measured{Checked: true, Verdict: Unhealthy, GuardHeld: true}, "unhealthy by guard-hold"},
+		{Measured{Checked: true, NeverJudged: Healthy, GuardHeld: true}, "healthy by never-judged"},
+		{Measured{Checked: true, Verdict: Healthy, FailOpen: true}, "healthy by verdict"},
+		{Measured{Checked: true, Verdict: Unhealthy, FailOpen: true}, "healthy by fail-open"},
+		{Measured{Checked: true, Verdict: Unhealthy, FailOpen: true, GuardHeld: true}, "healthy by fail-open"},
+		{Measured{Checked: true, Verdict: Healthy, FailOpen: true, GuardHeld: true}, "healthy by guard-hold"},
+		{Measured{Checked: true, NeverJudged: Unhealthy, FailOpen: true}, "unhealthy by never-judged"},
+		{Measured{Verdict: Unhealthy, FailOpen: true, GuardHeld: true}, "healthy by no-check"},
+	} {
+		e := Effective(c.m, nil)
+		if got := fmt.Sprintf("%s by %s", e, e.By); got != c.want || e.By != e.HealthBy || e.Override != nil {
+			t.Errorf("%+v: %s, want %s", c.m, got, c.want)
+		}
+		// A force-up goes before all of it, and a drain leaves it underneath.
+		up, drained := Effective(c.m, []*Override{{Action: ForceUp}}), Effective(c.m, []*Override{{Action: Drain}})
+		if !up.Serves() || up.By != ByForceUp || drained.Healthy != e.Healthy || drained.HealthBy != e.By || !drained.Drained {
+			t.Errorf("%+v: forced up %+v, drained %+v", c.m, up, drained)
 		}
 	}
 }
@@ -86,25 +133,26 @@ func anyOverrides(t *rapid.T) []*Override {
 	n := rapid.IntRange(0, 5).Draw(t, "overrides")
 	var out []*Override
 	for i := range n {
-		out = append(out, &Override{ID: fmt.Sprint("o", i), Action: Action(rapid.IntRange(0, 2).Draw(t, "action"))})
+		out = append(out, &Override{ID: fmt.Sprint("o", i), Action: Action(rapid.IntRange(0, 2).Draw(t, "action")), Origin: Origin(rapid.IntRange(0, 1).Draw(t, "origin"))})
 	}
 	return out
 }
 
 // TestEffectiveProperties: the order of overrides does not count; the highest
-// action decides, by its least id; taking it away uncovers what was beneath;
+// origin and then action decides, by its least id; taking it away uncovers what was beneath;
 // and no override erases the verdict.
 func TestEffectiveProperties(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		checked := rapid.Bool().Draw(rt, "checked")
 		verdict := Status(rapid.IntRange(0, 2).Draw(rt, "verdict"))
 		never := Status(rapid.IntRange(1, 2).Draw(rt, "never"))
+		measured := Measured{Checked: checked, Verdict: verdict, NeverJudged: never}
 		overrides := anyOverrides(rt)
-		e := Effective(checked, verdict, never, overrides)
-		if shuffled := Effective(checked, verdict, never, rapid.Permutation(overrides).Draw(rt, "order")); shuffled != e {
+		e := Effective(measured, overrides)
+		if shuffled := Effective(measured, rapid.Permutation(overrides).Draw(rt, "order")); shuffled != e {
 			rt.Fatalf("%+v in another order %+v", e, shuffled)
 		}
-		bare := Effective(checked, verdict, never, nil)
+		bare := Effective(measured, nil)
 		if len(overrides) == 0 {
 			if bare.By != bare.HealthBy || bare.Override != nil {
 				rt.Fatalf("decided by nothing: %+v", bare)
@@ -112,16 +160,18 @@ func TestEffectiveProperties(t *testing.T) {
 			return
 		}
 		for _, o := range overrides {
-			if o.Action > e.Override.Action || o.Action == e.Override.Action && o.ID < e.Override.ID {
+			if c := cmp.Or(cmp.Compare(o.Origin, e.Override.Origin), cmp.Compare(o.Action, e.Override.Action)); c > 0 || c == 0 && o.ID < e.Override.ID {
 				rt.Fatalf("%v decides over %v", e.Override, o)
 			}
 		}
-		rest := slices.DeleteFunc(slices.Clone(overrides), func(o *Override) bool { return o.Action == e.Override.Action })
-		under := Effective(checked, verdict, never, rest)
+		rest := slices.DeleteFunc(slices.Clone(overrides), func(o *Override) bool {
+			return o.Action == e.Override.Action && o.Origin == e.Override.Origin || o.Origin < e.Override.Origin
+		})
+		under := Effective(measured, rest)
 		if e.Override.Action != ForceUp && (under.Healthy != e.Healthy || under.HealthBy != e.HealthBy) {
 			rt.Fatalf("%v changed the health underneath: %+v, %+v", e.Override.Action, e, under)
 		}
-		if onlyForceUp := Effective(checked, verdict, never, nil); len(rest) == 0 && e.Override.Action != ForceUp && onlyForceUp.Healthy != e.Healthy {
+		if onlyForceUp := Effective(measured, nil); len(rest) == 0 && e.Override.Action != ForceUp && onlyForceUp.Healthy != e.Healthy {
 			rt.Fatalf("the verdict is lost: %+v", e)
 		}
 	})

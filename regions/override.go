@@ -14,6 +14,18 @@ const (
 
 func (a Action) String() string { return [...]string{"force-up", "drain", "force-down"}[a] }
 
+// Origin is where an override was made.
+type Origin uint8
+
+// The origins. Break-glass is said to one nameserver directly, when the control
+// plane cannot be reached, and goes before all that the control plane says.
+const (
+	ControlPlane Origin = iota
+	BreakGlass
+)
+
+func (o Origin) String() string { return [...]string{"control-plane", "break-glass"}[o] }
+
 // Scope selects the endpoints that match every field that is set. An empty
 // scope holds nothing.
 type Scope struct {
@@ -57,6 +69,7 @@ func (s Scope) String() string {
 type Override struct {
 	ID      string
 	Action  Action
+	Origin  Origin
 	Scope   Scope
 	Author  string
 	Reason  string

@@ -66,9 +66,12 @@ func (a AllDown) String() string {
 
 // Service is a steered owner name.
 type Service struct {
-	Name    string // lower case, without the final dot
-	Zone    string
-	TTL     uint32 // seconds
+	Name string // lower case, without the final dot
+	Zone string
+	TTL  uint32 // seconds
+	// MinTTL is the TTL of answers that hang on a wavering target; 0, or TTL: it
+	// never shrinks.
+	MinTTL  uint32
 	Policy  uint16
 	Checked bool // has a health check
 	// Spread is how far apart the verdicts on endpoints that fail at the same
@@ -77,6 +80,12 @@ type Service struct {
 	AllDown AllDown
 	// NeverJudged counts for endpoints on which no verdict was ever passed.
 	NeverJudged Status
+	// Failback is how a region comes back after it was out by verdicts.
+	Failback Failback
+	// ClientRegionVerdicts: the verdicts of the vantages in the client's region
+	// count, those of all where that region has none of its own. It says nothing
+	// under an active-passive policy, whose rankings do not tell where a client is.
+	ClientRegionVerdicts bool
 	// Independent lets A and AAAA choose different regions.
 	Independent bool
 	// Names: the endpoints are host names and answers are CNAMEs.
@@ -117,16 +126,17 @@ type Base struct {
 	Policies []Policy // sorted by name
 	Services []Service
 	Targets  []Target // sorted by id
+	Safety   Safety
 
 	regionIndex  map[string]uint16
 	serviceIndex map[string]int32
 	targetIndex  map[string]int32
 }
 
-// NewBase indexes the tables, which it takes over.
+// NewBase indexes the tables, which it takes over. Safety has its defaults.
 func NewBase(regions []Region, policies []Policy, services []Service, targets []Target) *Base {
 	b := &Base{
-		Regions: regions, Policies: policies, Services: services, Targets: targets,
+		Regions: regions, Policies: policies, Services: services, Targets: targets, Safety: DefaultSafety(),
 		regionIndex:  make(map[string]uint16, len(regions)),
 		serviceIndex: make(map[string]int32, len(services)),
 		targetIndex:  make(map[string]int32, len(targets)),
@@ -162,13 +172,20 @@ func (b *Base) RegionNames(idx []uint16) []string {
 	return names
 }
 
-// Plan is a compiled configuration with the overrides of the same generation.
-// Immutable.
+// Plan is a compiled configuration with the overrides and the releases of the
+// same generation. Immutable.
 type Plan struct {
 	*Base
 	Generation Generation
 	Overrides  []Override // sorted by id
+	// Releases holds, by latch, the trip that is released with all before it.
+	Releases map[string]uint64
+	// ReleasedAt holds, by latch, when that was.
+	ReleasedAt map[string]time.Time
 }
+
+// Stands tells whether a latch of that name and trip waits for a release.
+func (p *Plan) Stands(latch string, trip uint64) bool { return trip > p.Releases[latch] }
 
 // SortOverrides sorts by id, the order in which a plan holds them.
 func SortOverrides(o []Override) {

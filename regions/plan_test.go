@@ -72,10 +72,12 @@ func TestWords(t *testing.T) {
 	got := fmt.Sprint(
 		[]Status{Unknown, Healthy, Unhealthy}, []Family{V4, V6}, []Action{ForceUp, Drain, ForceDown},
 		[]AllDown{ServeAll, ServeFallback, KeepLast},
-		[]Decider{ByVerdict, ByNoCheck, ByNeverJudged, ByForceUp, ByDrain, ByForceDown},
+		[]Decider{ByVerdict, ByNoCheck, ByNeverJudged, ByForceUp, ByDrain, ByForceDown, ByGuardHold, ByFailOpen, ByBreakGlass},
+		[]Origin{ControlPlane, BreakGlass}, []HealthState{Fresh, Frozen, FailOpen},
 	)
 	const want = "[UNKNOWN HEALTHY UNHEALTHY] [IPv4 IPv6] [force-up drain force-down] [serve-all serve-fallback keep-last]" +
-		" [verdict no-check never-judged force-up drain force-down]"
+		" [verdict no-check never-judged force-up drain force-down guard-hold fail-open break-glass]" +
+		" [control-plane break-glass] [fresh frozen fail-open]"
 	if got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}

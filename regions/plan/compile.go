@@ -89,6 +89,7 @@ func Compile(set *config.Set) (*Base, error) {
 		b.Nameservers = append(b.Nameservers, Member{r.GetNameserver().GetMetadata().GetName(), r.GetNameserver().GetSpec().GetRegion()})
 	}
 	b.Base = c.finish(b)
+	b.Safety = safety(set)
 	// The rankings of a nameserver are made of more data, but fail no other way.
 	if _, err := steer.CompileRankings(b.Base, nil, nil); err != nil {
 		return nil, err

@@ -67,7 +67,7 @@ func TestCompile(t *testing.T) {
 	v4, v6 := netip.MustParseAddr, netip.MustParseAddr
 	byAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if d := cmp.Diff(regions.Service{
-		Name: "www.example.test", Zone: "example.test", TTL: 30, Policy: 0, Checked: true, Spread: 23 * time.Second,
+		Name: "www.example.test", Zone: "example.test", TTL: 30, MinTTL: 15, Policy: 0, Checked: true, Spread: 23 * time.Second,
 		AllDown: regions.ServeFallback, NeverJudged: regions.Healthy,
 		Fallback: [2][]netip.Addr{{v4("203.0.113.1")}, {v6("2001:db8:ffff::1")}},
 		Endpoints: []regions.Endpoint{
@@ -118,7 +118,7 @@ func TestWith(t *testing.T) {
 	}
 	down := drain("c", &pb.OverrideScope{Region: "eu-west", AvailabilityZone: "a"})
 	down.Action = pb.OverrideAction_OVERRIDE_ACTION_FORCE_DOWN
-	p := b.With(testGeneration, []*pb.Override{down, up, drain("a", &pb.OverrideScope{Region: "us-east"}), {Id: "none"}})
+	p := b.With(testGeneration, &pb.OverrideSet{Overrides: []*pb.Override{down, up, drain("a", &pb.OverrideScope{Region: "us-east"}), {Id: "none"}}})
 	if d := cmp.Diff([]regions.Override{
 		{ID: "a", Action: regions.Drain, Scope: regions.Scope{Region: "us-east"}, Author: "ana", Reason: "patching"},
 		{ID: "b", Action: regions.ForceUp, Scope: regions.Scope{Service: "www.example.test", Endpoint: "eu-1"}, Author: "bo", Reason: "known good", Created: at, Expires: at.Add(time.Hour)},

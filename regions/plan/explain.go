@@ -17,11 +17,11 @@ import (
 func Explain(v *steer.View, q Question, now time.Time, evidence func(target string) (health.Verdict, bool)) *pb.ExplainResponse {
 	svc := &v.Plan.Services[q.Service]
 	policy := &v.Plan.Policies[svc.Policy]
-	x := v.Explain(q.Service, q.Family, q.Client)
+	x := v.Explain(q.Service, q.Family, q.Client, now)
 	resp := &pb.ExplainResponse{
 		Generation: &pb.Generation{Epoch: v.Plan.Generation.Epoch, Revision: v.Plan.Generation.Revision},
 		Service:    svc.Name, Policy: policy.Name,
-		Rung: x.Selection.Rung.String(), Ttl: x.Selection.TTL, Scope: uint32(x.Selection.Scope), Summary: x.Summary,
+		Rung: x.Rung, Ttl: x.Selection.TTL, Scope: uint32(x.Selection.Scope), Summary: x.Summary,
 		Client: &pb.ClientLocation{
 			Address: q.Client.String(), Continent: x.Geo.Location.Continent, Country: x.Geo.Location.Country,
 			Subdivision: x.Geo.Location.Subdivision, City: x.Geo.Location.City,
@@ -56,41 +56,17 @@ func explainEndpoint(v *steer.View, svc *regions.Service, f regions.Family, er s
 	e := &svc.Endpoints[er.Endpoint]
 	out := &pb.EndpointExplanation{
 		Endpoint: e.Name, Address: e.CNAME, State: er.Effect.String(), DecidedBy: er.Effect.By.String(),
-		Answers: er.Answers, Weight: e.Weight,
+		Answers: er.Answers, Weight: e.Weight, Detail: er.Detail,
 	}
 	if e.Addr[f].IsValid() {
 		out.Address = e.Addr[f].String()
 	}
-	out.Detail = Detail(er.Effect, er.State, now)
 	if t := e.Target[f]; t >= 0 {
 		if verdict, ok := evidence(v.Plan.Targets[t].ID); ok {
 			out.Health = healthpb.TargetHealth(v.Plan.Targets[t].ID, verdict, now)
 		}
 	}
 	return out
-}
-
-// Detail says in words why an endpoint's effective state is what it is: the
-// override that decides, if any, and what is measured beside it.
-func Detail(e regions.Effect, s steer.TargetState, now time.Time) string {
-	measured := "no verdict was ever passed"
-	switch {
-	case s.Verdict != regions.Unknown && s.Since.IsZero():
-		measured = s.Verdict.String()
-	case s.Verdict != regions.Unknown:
-		measured = fmt.Sprintf("%s for %s", s.Verdict, max(now.Sub(s.Since), 0).Truncate(time.Second))
-	case e.By == regions.ByNoCheck:
-		measured = "the service has no health check"
-	}
-	o := e.Override
-	if o == nil {
-		return measured
-	}
-	detail := fmt.Sprintf("%s of %s by %s: %s", o.Action, o.Scope, o.Author, o.Reason)
-	if s.Verdict != regions.Unknown {
-		detail += "; measured: " + measured
-	}
-	return detail
 }
 
 // Seen says in a few words what the vantages saw that voted as the verdict

@@ -73,11 +73,11 @@ var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // TestExplain: everything that the API says of one answer.
 func TestExplain(t *testing.T) {
 	b := compile(t, load(t, sample))
-	p := b.With(testGeneration, []*pb.Override{drain("o1", &pb.OverrideScope{Region: "us-east"})})
+	p := b.With(testGeneration, &pb.OverrideSet{Overrides: []*pb.Override{drain("o1", &pb.OverrideScope{Region: "us-east"})}})
 	verdicts := map[string]steer.TargetState{
-		"web@192.0.2.10": {Verdict: regions.Healthy, Since: now.Add(-3 * time.Minute)},
-		"web@192.0.2.11": {Verdict: regions.Unhealthy, Since: now.Add(-10 * time.Second)},
-		"web@192.0.2.20": {Verdict: regions.Healthy, Since: now.Add(-time.Hour)},
+		"web@192.0.2.10": {Standing: regions.Standing{Verdict: regions.Healthy, Since: now.Add(-3 * time.Minute)}},
+		"web@192.0.2.11": {Standing: regions.Standing{Verdict: regions.Unhealthy, Since: now.Add(-10 * time.Second)}},
+		"web@192.0.2.20": {Standing: regions.Standing{Verdict: regions.Healthy, Since: now.Add(-time.Hour)}},
 	}
 	q, err := b.ParseQuestion("www.example.test", "A", "198.51.100.0/24")
 	if err != nil {
@@ -127,7 +127,7 @@ func TestExplain(t *testing.T) {
 // TestExplainFallback: the fallback is the answer, and nobody else's.
 func TestExplainFallback(t *testing.T) {
 	b := compile(t, load(t, sample))
-	down := steer.TargetState{Verdict: regions.Unhealthy, Since: now}
+	down := steer.TargetState{Standing: regions.Standing{Verdict: regions.Unhealthy, Since: now}}
 	v := view(t, b.With(testGeneration, nil), map[string]steer.TargetState{"web@192.0.2.10": down, "web@192.0.2.11": down, "web@192.0.2.20": down, "web@2001:db8::10": down})
 	for qtype, want := range map[string]string{"A": "203.0.113.1", "AAAA": "2001:db8:ffff::1"} {
 		q, err := b.ParseQuestion("www.example.test", qtype, "198.51.100.7")
@@ -159,33 +159,6 @@ func TestExplainDistances(t *testing.T) {
 	for _, r := range Explain(view(t, b.With(testGeneration, nil), nil), q, now, func(string) (health.Verdict, bool) { return health.Verdict{}, false }).GetRegions() {
 		if r.DistanceKm != nil || r.BiasedKm != nil {
 			t.Errorf("a distance from nowhere: %v", r)
-		}
-	}
-}
-
-func TestDetail(t *testing.T) {
-	o := func(a regions.Action) []*regions.Override {
-		return []*regions.Override{{Action: a, Scope: regions.Scope{Region: "eu-west"}, Author: "ana", Reason: "patching"}}
-	}
-	healthy := steer.TargetState{Verdict: regions.Healthy, Since: now.Add(-90 * time.Second)}
-	for _, c := range []struct {
-		checked   bool
-		state     steer.TargetState
-		overrides []*regions.Override
-		want      string
-	}{
-		{true, healthy, nil, "HEALTHY for 1m30s"},
-		{true, steer.TargetState{Verdict: regions.Unhealthy, Since: now.Add(time.Second)}, nil, "UNHEALTHY for 0s"},
-		{true, steer.TargetState{Verdict: regions.Healthy}, nil, "HEALTHY"},
-		{true, steer.TargetState{}, nil, "no verdict was ever passed"},
-		{false, steer.TargetState{}, nil, "the service has no health check"},
-		{true, healthy, o(regions.ForceDown), "force-down of region eu-west by ana: patching; measured: HEALTHY for 1m30s"},
-		{true, steer.TargetState{}, o(regions.ForceUp), "force-up of region eu-west by ana: patching"},
-		{false, steer.TargetState{}, o(regions.Drain), "drain of region eu-west by ana: patching"},
-	} {
-		e := regions.Effective(c.checked, c.state.Verdict, regions.Healthy, c.overrides)
-		if got := Detail(e, c.state, now); got != c.want {
-			t.Errorf("%s, want %s", got, c.want)
 		}
 	}
 }

@@ -168,7 +168,7 @@ func view(t testing.TB, p *Plan, verdicts map[string]steer.TargetState) *steer.V
 	for i := range states {
 		states[i] = verdicts[p.Targets[i].ID]
 	}
-	return steer.NewView(p.Plan, r.Tables, states)
+	return steer.NewView(steer.Inputs{Plan: p.Plan, Tables: r.Tables, States: states, Now: now})
 }
 
 func drain(id string, scope *pb.OverrideScope) *pb.Override {

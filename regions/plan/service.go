@@ -20,6 +20,8 @@ func (c *compiler) service(svc *pb.Service) {
 		Checked: s.GetHealthCheck() != "", NeverJudged: regions.Healthy,
 		Independent: s.GetFamilies() == pb.Families_FAMILIES_INDEPENDENT,
 		AllDown:     allDowns[s.GetAllDown()],
+		MinTTL:      minTTL(s), Failback: failback(s),
+		ClientRegionVerdicts: s.GetVerdicts() == pb.VerdictScope_VERDICT_SCOPE_CLIENT_REGION,
 	}
 	if s.GetUnknown() == pb.UnknownState_UNKNOWN_STATE_UNHEALTHY {
 		out.NeverJudged = regions.Unhealthy

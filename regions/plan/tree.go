@@ -26,12 +26,15 @@ type Fetch func(digests []Digest) (Objects, error)
 // Tree is everything under one head.
 type Tree struct {
 	Set       *config.Set
-	Overrides []*pb.Override
+	Overrides []*pb.Override     // sorted by id
+	Releases  []*pb.LatchRelease // sorted by latch
 	// Objects holds the manifest, the override set and every part.
 	Objects Objects
 	// SameConfig tells that the configuration is that of the known tree.
 	SameConfig bool
 
+	// carried is what a newer version wrote beside the overrides and releases.
+	carried []byte
 	// split cuts Set into chunks, once: the next set is made out of them.
 	split func() (*config.Tree, error)
 	// compile compiles Set, once.
@@ -85,7 +88,7 @@ func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, e
 	if err := proto.Unmarshal(t.Objects[names[1]], &overrides); err != nil {
 		return nil, fmt.Errorf("%w: override set: %w", ErrDamaged, err)
 	}
-	t.Overrides = overrides.GetOverrides()
+	t.takeOverrides(&overrides)
 	manifest, err := readManifest(t.Objects[names[0]])
 	if err != nil {
 		return nil, err
@@ -103,6 +106,18 @@ func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, e
 	}
 	t.split, t.compile = splitOf(t.Set), compileOf(t.Set)
 	return t, nil
+}
+
+func (t *Tree) takeOverrides(o *pb.OverrideSet) {
+	t.Overrides, t.Releases, t.carried = o.GetOverrides(), o.GetReleases(), o.ProtoReflect().GetUnknown()
+}
+
+// OverrideSet returns the tree's overrides and releases as a new message, with
+// whatever a newer version put beside them (invariant 4).
+func (t *Tree) OverrideSet() *pb.OverrideSet {
+	o := &pb.OverrideSet{Overrides: t.Overrides, Releases: t.Releases}
+	o.ProtoReflect().SetUnknown(t.carried)
+	return o
 }
 
 // headDigests returns the digests of the manifest and of the override set.
@@ -169,11 +184,12 @@ func (r *reader) get(names []Digest) error {
 	return nil
 }
 
-// Write returns the digests that a head needs for a set and overrides (sorted
-// by id), and the tree. Where the set is that of a known tree, its objects are
+// Write returns the digests that a head needs for a set, overrides (sorted by
+// id) and releases (sorted by latch), and the tree. Where the set is that of a known tree, its objects are
 // taken over; otherwise the work is in proportion to what differs from it.
-func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb.Head) (*Tree, *pb.Head, error) {
-	t := &Tree{Set: set, Overrides: overrides, Objects: Objects{}}
+func Write(set *config.Set, o *pb.OverrideSet, known *Tree, knownHead *pb.Head) (*Tree, *pb.Head, error) {
+	t := &Tree{Set: set, Objects: Objects{}}
+	t.takeOverrides(o)
 	head := &pb.Head{}
 	if known != nil && known.Set == set && knownHead != nil {
 		if err := t.takeConfig(known, knownHead); err != nil {
@@ -190,7 +206,7 @@ func Write(set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb
 		}
 	}
 	var err error
-	if head.Overrides, err = t.put(&pb.OverrideSet{Overrides: overrides}); err != nil {
+	if head.Overrides, err = t.put(t.OverrideSet()); err != nil {
 		return nil, nil, err
 	}
 	return t, head, nil

@@ -32,7 +32,7 @@ func from(objects Objects, asked *[]Digest) Fetch {
 
 func write(t testing.TB, set *config.Set, overrides []*pb.Override, known *Tree, knownHead *pb.Head) (*Tree, *pb.Head) {
 	t.Helper()
-	tree, head, err := Write(set, overrides, known, knownHead)
+	tree, head, err := Write(set, &pb.OverrideSet{Overrides: overrides}, known, knownHead)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func sameTree(t *testing.T, got, want *Tree) {
 	if d := cmp.Diff(want.Set.All(), got.Set.All(), protocmp.Transform()); d != "" {
 		t.Error("configuration differs (-want +got)", d)
 	}
-	if d := cmp.Diff(want.Overrides, got.Overrides, protocmp.Transform()); d != "" {
+	if d := cmp.Diff(want.OverrideSet(), got.OverrideSet(), protocmp.Transform()); d != "" {
 		t.Error("overrides differ (-want +got)", d)
 	}
 	if !maps.EqualFunc(got.Objects, want.Objects, bytes.Equal) {
@@ -221,6 +221,35 @@ func TestReadExtra(t *testing.T) {
 	sameTree(t, got, tree)
 }
 
+// TestNewerOverrideSet (invariant 4): releases, and what a newer version puts
+// beside them, survive a change of the configuration.
+func TestNewerOverrideSet(t *testing.T) {
+	o := &pb.OverrideSet{Releases: []*pb.LatchRelease{{Latch: "guard", Trip: 4, Author: "ana"}}}
+	o.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01}) // 127: varint 1
+	tree, head, err := Write(load(t, sample), o, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []Digest
+	got := read(t, head, nil, nil, from(tree.Objects, &asked))
+	sameTree(t, got, tree)
+	changed := change(t, got.Set, config.Key{Kind: config.KindService, Name: "www.example.test"}, func(r *pb.Resource) {
+		r.GetService().Spec.Endpoints[0].Weight = proto.Uint32(7)
+	})
+	next, nextHead, err := Write(changed, got.OverrideSet(), got, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(nextHead.GetOverrides(), head.GetOverrides()) || len(next.Releases) != 1 {
+		t.Errorf("%x became %x: %v", head.GetOverrides(), nextHead.GetOverrides(), next.Releases)
+	}
+	mine := got.OverrideSet()
+	mine.Overrides = append(mine.Overrides, drain("o1", &pb.OverrideScope{Region: "eu-west"}))
+	if len(got.Overrides) != 0 {
+		t.Error("the message that was handed out is the tree's own")
+	}
+}
+
 // TestNewerOverride (invariant 4): an override that this version does not
 // understand survives reading and writing, byte by byte, and is not obeyed.
 func TestNewerOverride(t *testing.T) {
@@ -238,7 +267,7 @@ func TestNewerOverride(t *testing.T) {
 	if !maps.EqualFunc(again.Objects, tree.Objects, bytes.Equal) {
 		t.Error("it did not survive")
 	}
-	p := compile(t, got.Set).With(testGeneration, got.Overrides)
+	p := compile(t, got.Set).With(testGeneration, got.OverrideSet())
 	if len(p.Overrides) != 1 || p.Overrides[0].ID != "o2" || !slices.Equal(p.Ignored, []string{"o1", "o3"}) {
 		t.Errorf("obeyed %+v, ignored %v", p.Overrides, p.Ignored)
 	}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -134,7 +135,7 @@ func TestSharedAddress(t *testing.T) {
 	if first < 1850 || first > 2150 {
 		t.Errorf("two of three endpoints share an address, which is first %d of 3000 times", first)
 	}
-	if x := v.Explain(0, regions.V4, anyone); !slices.Equal(x.Candidates, []netip.Addr{addr4(0), addr4(2)}) {
+	if x := v.Explain(0, regions.V4, anyone, epoch); !slices.Equal(x.Candidates, []netip.Addr{addr4(0), addr4(2)}) {
 		t.Error("candidates", x.Candidates)
 	}
 }
@@ -153,8 +154,10 @@ func TestSelectAllocates(t *testing.T) {
 		{"fallback", regions.Service{AllDown: regions.ServeFallback, Fallback: [2][]netip.Addr{{addr4(200), addr4(201)}, {addr6(200)}}}, []string{"eu-1 down down"}},
 		{"nothing", regions.Service{}, []string{"eu-1 up up force-down"}},
 		{"names", regions.Service{Names: true}, []string{"eu-1 up -", "eu-2 up -"}},
+		{"a ramp", regions.Service{Failback: regions.Failback{RampSteps: []int{50}, RampInterval: time.Hour}}, []string{"eu-1 up up back=1m", "us-1 up up", "ap-1 up up back4=1m"}},
+		{"client-region verdicts", regions.Service{ClientRegionVerdicts: true}, []string{"eu-1 up up eu=down", "us-1 up up us=down"}},
 	} {
-		v := worldOf(t, regions.Policy{}, c.service, c.endpoints...).view(t)
+		v := worldOf(t, regions.Policy{ActivePassive: !c.service.ClientRegionVerdicts, Candidates: []uint16{eu, us, ap}}, c.service, c.endpoints...).view(t)
 		var buf [regions.MaxAnswers]netip.Addr
 		lot := uint64(0)
 		for _, f := range families {

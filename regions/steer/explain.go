@@ -3,6 +3,7 @@ package steer
 import (
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
@@ -11,6 +12,8 @@ import (
 // Explanation is a selection with everything that led to it.
 type Explanation struct {
 	Selection Selection
+	// Rung is the selection's in words, with (fail-open) where that made it.
+	Rung string
 	// Candidates may answer; a query gets up to the policy's maxAnswers of
 	// them, dealt by weight.
 	Candidates []netip.Addr
@@ -33,15 +36,28 @@ type RegionReason struct {
 type EndpointReason struct {
 	Endpoint int
 	Effect   regions.Effect
-	State    TargetState
-	Answers  bool
+	// State is all that is known of its target, Counts the verdict that counts
+	// here and Voice whose that is.
+	State  TargetState
+	Counts regions.Standing
+	Voice  Voice
+	// Wavers: evidence speaks against the verdict.
+	Wavers bool
+	// Detail says in words why the effective state is what it is.
+	Detail  string
+	Answers bool
 }
 
-// Explain selects as a query would and says why.
-func (v *View) Explain(service int32, f regions.Family, client netip.Addr) Explanation {
+// Explain selects as a query would and says why, as of now, which is not before
+// the view's own moment.
+func (v *View) Explain(service int32, f regions.Family, client netip.Addr, now time.Time) Explanation {
 	s := &v.Plan.Services[service]
 	table := v.tables[s.Policy]
 	x := Explanation{Selection: v.Select(service, f, client, 0, nil), Geo: table.Explain(client)}
+	x.Rung = x.Selection.Rung.String()
+	if v.failOpen {
+		x.Rung += " (fail-open)"
+	}
 	switch sel := &x.Selection; {
 	case sel.group != nil:
 		for _, m := range sel.group.members {
@@ -57,44 +73,49 @@ func (v *View) Explain(service int32, f regions.Family, client netip.Addr) Expla
 		x.Candidates = slices.Clone(s.Fallback[f])
 	}
 	r, _ := table.Rank(client)
-	order := slices.Clone(table.Rankings()[r].Regions)
+	ranking := table.Rankings()[r].Regions
+	order := slices.Clone(ranking)
 	for i := range s.Endpoints {
 		if !slices.Contains(order, s.Endpoints[i].Region) {
 			order = append(order, s.Endpoints[i].Region)
 		}
 	}
-	w := words{view: v, service: s, sv: v.services.at(service), family: f, sel: &x.Selection}
+	w := v.wordsFor(service, f, ranking, client, now)
+	w.sel = &x.Selection
 	for _, region := range order {
-		rr := v.explainRegion(service, f, region, &w)
+		rr := w.region(region)
 		x.Regions = append(x.Regions, rr)
 		w.passed = w.passed || rr.Selected
-		w.bypassed = w.bypassed || w.sv.family[f].regions.has(region)
+		w.bypassed = w.bypassed || w.open.has(region)
 	}
 	x.Summary = w.summary(x.Regions)
 	return x
 }
 
-func (v *View) explainRegion(service int32, f regions.Family, region uint16, w *words) RegionReason {
-	s, st := &v.Plan.Services[service], &w.sv.family[f]
-	rr := RegionReason{
-		Region:    region,
-		InService: st.rung == InService && st.regions.has(region),
-		Selected:  w.sel.Region == int32(region),
+// Endpoint explains one endpoint in a family, as it is for clients of whose
+// region nothing else is seen.
+func (v *View) Endpoint(service int32, endpoint int, f regions.Family, now time.Time) EndpointReason {
+	w := words{view: v, index: service, service: &v.Plan.Services[service], family: f, client: nobody, now: now}
+	return w.endpoint(endpoint)
+}
+
+// wordsFor gathers what a selection is put into words with.
+func (v *View) wordsFor(service int32, f regions.Family, ranking []uint16, client netip.Addr, now time.Time) *words {
+	s := &v.Plan.Services[service]
+	w := &words{view: v, index: service, service: s, family: f, client: nobody, now: now, sv: v.services.at(service)}
+	if own := w.sv.of(ranking); own != w.sv {
+		w.sv, w.client = own, int32(ranking[0])
 	}
-	var n counts
-	for i := range s.Endpoints {
-		if s.Endpoints[i].Region != region {
-			continue
-		}
-		n.anyFamily++
-		if !s.Endpoints[i].Has(f) {
-			continue
-		}
-		er := EndpointReason{Endpoint: i, Effect: v.Effect(service, i, f), State: v.State(s.Endpoints[i].Target[f])}
-		er.Answers = rr.Selected && slices.ContainsFunc(w.sel.group.members, func(m member) bool { return int(m.endpoint) == i })
-		n.add(er.Effect)
-		rr.Endpoints = append(rr.Endpoints, er)
+	st := &w.sv.family[f]
+	w.open = st.regions
+	if w.sv.ramps != nil {
+		w.bucket = bucketOf(w.sv.ramps.seed, client)
+		w.open = *st.open(w.sv.ramps.family[f], w.bucket, &regionSet{})
 	}
-	rr.Reason = w.reason(region, &n)
-	return rr
+	// How ready each region is, as the view has it.
+	e := evaluator{view: v}
+	e.candidates(service, w.client, &[2]regionSet{})
+	e.weigh(service, e.family[f])
+	w.ready = &e.ready
+	return w
 }

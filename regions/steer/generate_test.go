@@ -62,21 +62,57 @@ var (
 	anyWeight = rapid.SampledFrom([]uint32{0, 1, 1, 100, 1<<20 - 1})
 )
 
-func anyState(t *rapid.T) TargetState {
-	switch rapid.IntRange(0, 4).Draw(t, "verdict") {
+func anyStanding(t *rapid.T) regions.Standing {
+	switch rapid.IntRange(0, 5).Draw(t, "verdict") {
 	case 0:
-		return TargetState{}
+		return regions.Standing{}
 	case 1:
-		return TargetState{Verdict: regions.Healthy, Since: epoch}
+		return regions.Standing{Verdict: regions.Healthy, Since: epoch}
+	case 2:
+		return regions.Standing{Verdict: regions.Healthy, Restored: true, Since: epoch.Add(-time.Duration(rapid.IntRange(0, 30).Draw(t, "back")) * 5 * time.Second)}
 	default:
 		// Around the pauses that keep-last tells apart.
-		return TargetState{Verdict: regions.Unhealthy, Since: epoch.Add(time.Duration(rapid.IntRange(0, 12).Draw(t, "since")) * 5 * time.Second)}
+		return regions.Standing{Verdict: regions.Unhealthy, Since: epoch.Add(time.Duration(rapid.IntRange(0, 12).Draw(t, "since")) * 5 * time.Second)}
 	}
 }
 
+func anyState(t *rapid.T, regionCount int) TargetState {
+	s := TargetState{Standing: anyStanding(t)}
+	if rapid.IntRange(0, 3).Draw(t, "more") > 0 {
+		return s
+	}
+	s.Wavering = rapid.Bool().Draw(t, "wavering")
+	s.GuardTrip = rapid.SampledFrom([]uint64{0, 0, 0, 7}).Draw(t, "guard")
+	if rapid.Bool().Draw(t, "one-sided") {
+		c := anyStanding(t)
+		s.Confirmed = &c
+	}
+	for r := range uint16(regionCount) {
+		if rapid.IntRange(0, 2).Draw(t, "sees") == 0 {
+			s.Regions = append(s.Regions, RegionStanding{Region: r, Standing: anyStanding(t)})
+		}
+	}
+	return s
+}
+
+func anyFailback(t *rapid.T) regions.Failback {
+	f := regions.Failback{
+		Manual:   rapid.IntRange(0, 3).Draw(t, "manual") == 0,
+		HoldDown: time.Duration(rapid.SampledFrom([]int{0, 0, 30, 60}).Draw(t, "holdDown")) * time.Second,
+	}
+	if rapid.IntRange(0, 2).Draw(t, "ramp") == 0 {
+		f.RampSteps, f.RampInterval = rapid.SampledFrom([][]int{{10}, {25, 50}, {10, 50, 75}}).Draw(t, "steps"), 30*time.Second
+	}
+	return f
+}
+
+// someBuckets has one bucket of each class that those steps can make.
+var someBuckets = []int{0, 10, 25, 50, 75}
+
 func anyService(t *rapid.T, name string, regionCount int, addTarget func() int32) regions.Service {
 	s := regions.Service{
-		Name: name, Zone: "example.test", TTL: 30, Policy: uint16(rapid.IntRange(0, 1).Draw(t, "policy")),
+		Name: name, Zone: "example.test", TTL: 30, MinTTL: 7, Failback: anyFailback(t),
+		ClientRegionVerdicts: rapid.IntRange(0, 2).Draw(t, "client-region") == 0, Policy: uint16(rapid.IntRange(0, 1).Draw(t, "policy")),
 		Checked:     rapid.IntRange(0, 9).Draw(t, "checked") > 0,
 		AllDown:     regions.AllDown(rapid.IntRange(0, 2).Draw(t, "allDown")),
 		NeverJudged: regions.Status(rapid.IntRange(1, 2).Draw(t, "never judged")),
@@ -125,7 +161,10 @@ func anyService(t *rapid.T, name string, regionCount int, addTarget func() int32
 var scopeName = rapid.SampledFrom([]string{"", "", "", "x"})
 
 func anyOverride(t *rapid.T, id string, regionCount int) regions.Override {
-	o := regions.Override{ID: id, Action: regions.Action(rapid.IntRange(0, 2).Draw(t, "action"))}
+	o := regions.Override{
+		ID: id, Action: regions.Action(rapid.IntRange(0, 2).Draw(t, "action")),
+		Origin: regions.Origin(rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "origin")),
+	}
 	if scopeName.Draw(t, "by region") == "" {
 		o.Scope.Region = regionNames[rapid.IntRange(0, regionCount-1).Draw(t, "region")]
 		o.Scope.AvailabilityZone = anyAZ.Draw(t, "az")
@@ -154,7 +193,7 @@ func anyWorld(t *rapid.T) *world {
 			i = rapid.IntRange(0, i-1).Draw(t, "target")
 		} else {
 			targets = append(targets, regions.Target{ID: fmt.Sprintf("web@%d", i), Check: "web"})
-			w.states = append(w.states, anyState(t))
+			w.states = append(w.states, anyState(t, n))
 		}
 		if s := targets[i].Services; len(s) == 0 || s[len(s)-1] != service {
 			targets[i].Services = append(s, service)
@@ -169,5 +208,24 @@ func anyWorld(t *rapid.T) *world {
 		w.plan.Overrides = append(w.plan.Overrides, anyOverride(t, fmt.Sprint("o", i), n))
 	}
 	w.plan.Base = regions.NewBase(list, policies, services, targets)
+	w.now = epoch.Add(time.Duration(rapid.IntRange(0, 30).Draw(t, "now")) * 5 * time.Second)
+	w.failOpen = rapid.IntRange(0, 9).Draw(t, "fail-open") == 0
+	w.latches = anyLatches(t, n)
+	w.plan.Releases, w.plan.ReleasedAt = map[string]uint64{}, map[string]time.Time{}
+	for _, l := range anyLatches(t, n) {
+		w.plan.Releases[l.Name()], w.plan.ReleasedAt[l.Name()] = l.Trip, l.Since
+	}
 	return w
+}
+
+func anyLatches(t *rapid.T, regionCount int) []regions.Latch {
+	var list []regions.Latch
+	for range rapid.IntRange(0, 3).Draw(t, "latches") {
+		list = append(list, regions.Latch{
+			Service: rapid.SampledFrom([]string{"a.example.test", "b.example.test"}).Draw(t, "service"),
+			Region:  regionNames[rapid.IntRange(0, regionCount-1).Draw(t, "region")], Trip: uint64(rapid.IntRange(1, 2).Draw(t, "trip")),
+			Since: epoch.Add(time.Duration(rapid.IntRange(-10, 20).Draw(t, "at")) * 5 * time.Second),
+		})
+	}
+	return list
 }

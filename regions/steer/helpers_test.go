@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/geo"
 )
 
 // failer is what helpers need of a test; rapid's T has it too.
@@ -36,19 +37,42 @@ func addr6(i int) netip.Addr {
 	return netip.AddrFrom16([16]byte{0x20, 0x01, 0x0d, 0xb8, 15: byte(i + 1)})
 }
 
-// world is a plan with one service or more, and the verdicts on its targets.
+// world is a plan with one service or more, and all that a view of it needs
+// besides.
 type world struct {
-	plan   *regions.Plan
-	states []TargetState
+	plan     *regions.Plan
+	states   []TargetState
+	latches  []regions.Latch
+	now      time.Time // zero: epoch
+	failOpen bool
+}
+
+func (w *world) inputs(tables []*geo.Table) Inputs {
+	now := w.now
+	if now.IsZero() {
+		now = epoch
+	}
+	return Inputs{Plan: w.plan, Tables: tables, States: slices.Clone(w.states), Latches: w.latches, Now: now, FailOpen: w.failOpen}
 }
 
 // worldOf makes a world of one service. An endpoint is a line
 //
-//	NAME V4 V6 [w=WEIGHT] [at=SINCE] [at6=SINCE] [drain] [force-up] [force-down]
+//	NAME V4 V6 [OPTION…]
 //
 // where the name begins with its region, V4 and V6 are up, down, never (judged)
-// or - (there is no such address), and SINCE is a time after epoch, for
-// IPv6 another one if need be. With svc.Names the IPv4 column stands for the name.
+// or - (there is no such address). The options, for both families unless they
+// end in 4 or 6:
+//
+//	w=WEIGHT
+//	at=SINCE          since when the verdict holds, as a time after epoch
+//	back=AGE          it is a recovery of so long ago
+//	wavers            evidence speaks against it
+//	guard=TRIP        the guard holds it
+//	confirmed=STATE   what is confirmed is another: up, back, down or never
+//	eu=STATE          what the vantages in eu see is another
+//	drain force-up force-down broken-drain broken-up broken-down
+//
+// With svc.Names the IPv4 column stands for the name.
 func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...string) *world {
 	t.Helper()
 	w := &world{plan: &regions.Plan{}}
@@ -57,39 +81,6 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 		fields := strings.Fields(line)
 		region, _, _ := strings.Cut(fields[0], "-")
 		ep := regions.Endpoint{Name: fields[0], Region: uint16(slices.Index(regionNames, region)), Weight: 100, Target: [2]int32{-1, -1}}
-		since := [2]time.Time{epoch, epoch}
-		for _, option := range fields[3:] {
-			key, value, _ := strings.Cut(option, "=")
-			switch key {
-			case "w":
-				n, err := strconv.Atoi(value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				ep.Weight = uint32(n)
-			case "at":
-				d, err := time.ParseDuration(value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				since[regions.V4], since[regions.V6] = epoch.Add(d), epoch.Add(d)
-			case "at6":
-				d, err := time.ParseDuration(value)
-				if err != nil {
-					t.Fatal(err)
-				}
-				since[regions.V6] = epoch.Add(d)
-			default:
-				action := slices.Index([]string{"force-up", "drain", "force-down"}, option)
-				if action < 0 {
-					t.Fatal("no such option: " + option)
-				}
-				w.plan.Overrides = append(w.plan.Overrides, regions.Override{
-					ID: fmt.Sprintf("o%d", len(w.plan.Overrides)), Action: regions.Action(action),
-					Scope: regions.Scope{Service: "www.example.test", Endpoint: ep.Name},
-				})
-			}
-		}
 		for f, state := range fields[1:3] {
 			if state == "-" {
 				continue
@@ -104,18 +95,10 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 			}
 			ep.Target[f] = int32(len(targets))
 			targets = append(targets, regions.Target{ID: fmt.Sprintf("web@%d.%d", i, f), Check: "web", Services: []int32{0}})
-			st := TargetState{Since: since[f]}
-			switch state {
-			case "up":
-				st.Verdict = regions.Healthy
-			case "down":
-				st.Verdict = regions.Unhealthy
-			case "never":
-				st.Since = time.Time{}
-			default:
-				t.Fatal("no such state: " + state)
-			}
-			w.states = append(w.states, st)
+			w.states = append(w.states, TargetState{Standing: standingOf(t, state)})
+		}
+		for _, option := range fields[3:] {
+			w.option(t, &ep, option)
 		}
 		svc.Endpoints = append(svc.Endpoints, ep)
 	}
@@ -138,13 +121,91 @@ func worldOf(t failer, policy regions.Policy, svc regions.Service, lines ...stri
 	return w
 }
 
+// standingOf reads a state; a recovery was an hour ago.
+func standingOf(t failer, state string) regions.Standing {
+	switch state {
+	case "up":
+		return regions.Standing{Verdict: regions.Healthy, Since: epoch}
+	case "back":
+		return regions.Standing{Verdict: regions.Healthy, Since: epoch.Add(-time.Hour), Restored: true}
+	case "down":
+		return regions.Standing{Verdict: regions.Unhealthy, Since: epoch}
+	case "never":
+		return regions.Standing{}
+	}
+	t.Fatal("no such state: " + state)
+	panic("unreachable")
+}
+
+// option gives an endpoint an option.
+func (w *world) option(t failer, ep *regions.Endpoint, option string) {
+	t.Helper()
+	key, value, _ := strings.Cut(option, "=")
+	targets := []int32{ep.Target[0], ep.Target[1]}
+	if n := len(key) - 1; key[n] == '4' || key[n] == '6' {
+		targets = []int32{ep.Target[(key[n]-'4')/2]}
+		key = key[:n]
+	}
+	duration := func() time.Duration {
+		d, err := time.ParseDuration(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	number := func() uint64 {
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	each := func(set func(*TargetState)) {
+		for _, i := range targets {
+			if i >= 0 {
+				set(&w.states[i])
+			}
+		}
+	}
+	overrides := []string{"force-up", "drain", "force-down", "broken-up", "broken-drain", "broken-down"}
+	switch key {
+	case "w":
+		ep.Weight = uint32(number())
+	case "at":
+		each(func(s *TargetState) { s.Since = epoch.Add(duration()) })
+	case "back":
+		each(func(s *TargetState) { s.Since, s.Restored = epoch.Add(-duration()), true })
+	case "wavers":
+		each(func(s *TargetState) { s.Wavering = true })
+	case "guard":
+		each(func(s *TargetState) { s.GuardTrip = number() })
+	case "confirmed":
+		each(func(s *TargetState) { c := standingOf(t, value); s.Confirmed = &c })
+	default:
+		if r := slices.Index(regionNames, key); r >= 0 {
+			each(func(s *TargetState) {
+				s.Regions = append(s.Regions, RegionStanding{Region: uint16(r), Standing: standingOf(t, value)})
+			})
+			return
+		}
+		action := slices.Index(overrides, option)
+		if action < 0 {
+			t.Fatal("no such option: " + option)
+		}
+		w.plan.Overrides = append(w.plan.Overrides, regions.Override{
+			ID: fmt.Sprintf("o%d", len(w.plan.Overrides)), Action: regions.Action(action % 3), Origin: regions.Origin(action / 3),
+			Scope: regions.Scope{Service: "www.example.test", Endpoint: ep.Name}, Author: "ana", Reason: "patching",
+		})
+	}
+}
+
 func (w *world) view(t failer) *View {
 	t.Helper()
 	r, err := CompileRankings(w.plan.Base, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewView(w.plan, r.Tables, w.states)
+	return NewView(w.inputs(r.Tables))
 }
 
 // anyone is a client; without rules and geo data they are all alike.
@@ -152,7 +213,7 @@ var anyone = netip.MustParseAddr("198.51.100.7")
 
 // describe prints a selection and its candidates, as "in-service eu: eu-1 eu-2".
 func describe(v *View, service int32, f regions.Family, client netip.Addr) string {
-	x := v.Explain(service, f, client)
+	x := v.Explain(service, f, client, v.now)
 	out := x.Selection.Rung.String()
 	if r := x.Selection.Region; r >= 0 {
 		out += " " + v.Plan.Regions[r].Name

@@ -8,27 +8,62 @@ import (
 	"github.com/fairlead-dns/fairlead/regions"
 )
 
-// serviceView is one service's ladder, evaluated.
+// serviceView is one service's ladder, evaluated. What every query reads comes
+// first.
 type serviceView struct {
+	// ramps holds the ramps that run; nil without any.
+	ramps *ramps
+	// own holds what is otherwise for clients of some regions, by region.
+	own []ownView
+	// depends says whether two clients can get different candidates by their
+	// rankings, sticky whether by their networks, which ramps divide.
+	depends, sticky [2]bool
 	// joint is where the service stands with both families together.
 	joint  standing
 	family [2]standing
 	// configured says which regions have an endpoint of the family at all.
 	configured [2]regionSet
-	// depends says whether two clients can get different candidates.
-	depends [2]bool
+	// next is when time alone changes any of it; zero: never.
+	next time.Time
+}
+
+// ownView is a service as clients of one region are answered.
+type ownView struct {
+	region uint16
+	*serviceView
+}
+
+// of returns the view for the clients of a ranking: those of its first region.
+func (sv *serviceView) of(ranking []uint16) *serviceView {
+	for i := range sv.own {
+		if len(ranking) > 0 && sv.own[i].region == ranking[0] {
+			return sv.own[i].serviceView
+		}
+	}
+	return sv
 }
 
 // standing is the rung a service stands on and the endpoints on it, by region.
 type standing struct {
 	rung    Rung
+	wavers  bool // every answer hangs on a wavering target
 	regions regionSet
 	groups  []group // by ascending region
+}
+
+// stood is a standing with what else was found on the way.
+type stood struct {
+	standing
+	// ramps holds the regions that have only a part of their clients.
+	ramps []ramping
+	// falling: regions in service with an endpoint that may fall.
+	falling regionSet
 }
 
 // group is the endpoints of one region that may answer.
 type group struct {
 	region  uint16
+	wavers  bool     // the answer hangs on a wavering target
 	members []member // by ascending endpoint
 	total   uint64   // of the weights; above 0
 }
@@ -45,16 +80,6 @@ func (st *standing) group(region uint16) *group {
 	return &st.groups[i]
 }
 
-// candidate is an endpoint's part in the ladder, for one family or for both
-// together.
-type candidate struct {
-	endpoint  uint16
-	region    uint16
-	weight    uint32
-	effect    regions.Effect
-	downSince time.Time
-}
-
 // evaluator evaluates services, one after the other in the same room.
 type evaluator struct {
 	view      *View
@@ -62,89 +87,87 @@ type evaluator struct {
 	family    [2][]candidate
 	joint     []candidate
 	picked    []candidate
-	share     [regions.MaxRegions]struct{ undrained, healthy int }
+	times     []time.Time
+	ready     [regions.MaxRegions]readiness
+	next      time.Time
 }
 
+// evaluate evaluates a service for all of its clients.
 func (e *evaluator) evaluate(service int32) *serviceView {
 	v := e.view
 	s := &v.Plan.Services[service]
-	sv := &serviceView{}
-	e.candidates(service, sv)
-	anyFallback := s.FallbackName != "" || len(s.Fallback[regions.V4])+len(s.Fallback[regions.V6]) > 0
-	sv.joint = e.stand(s, e.joint, anyFallback)
-	for _, f := range [...]regions.Family{regions.V4, regions.V6} {
-		fallback := len(s.Fallback[f]) > 0 || f == regions.V4 && s.FallbackName != ""
-		switch {
-		case len(e.family[f]) == len(e.joint) && len(e.family[1-f]) == 0 && fallback == anyFallback:
-			sv.family[f] = sv.joint // the only family
-		case len(e.family[f]) > 0:
-			sv.family[f] = e.stand(s, e.family[f], fallback)
-		case fallback && sv.joint.rung == AllDownFallback:
-			// A family without endpoints has no health of its own: it gets
-			// the fallback when the service does.
-			sv.family[f].rung = AllDownFallback
-		default:
-			sv.family[f].rung = None
+	e.next = time.Time{}
+	sv := e.evaluateFor(service, nobody)
+	if v.byClient(s) {
+		heard := v.heard(s)
+		for r := range uint16(len(v.Plan.Regions)) {
+			if heard.has(r) {
+				sv.own = append(sv.own, ownView{r, e.evaluateFor(service, int32(r))})
+			}
 		}
 	}
-	for f := range sv.depends {
-		sv.depends[f] = sv.dependsOnClient(s, regions.Family(f))
+	sv.next = e.next
+	for _, f := range [...]regions.Family{regions.V4, regions.V6} {
+		sv.depends[f], sv.sticky[f] = sv.dependsOnClient(s, f, &v.within[s.Policy])
+	}
+	for i := range sv.own {
+		sv.own[i].depends, sv.own[i].sticky = sv.depends, sv.sticky
 	}
 	return sv
 }
 
-// candidates lists the endpoints by family and together.
-func (e *evaluator) candidates(service int32, sv *serviceView) {
-	v := e.view
-	s := &v.Plan.Services[service]
-	e.family[regions.V4], e.family[regions.V6], e.joint = e.family[regions.V4][:0], e.family[regions.V6][:0], e.joint[:0]
-	for i := range s.Endpoints {
-		ep := &s.Endpoints[i]
-		e.overrides = v.overridesOf(e.overrides[:0], service, i)
-		both := candidate{}
-		seen := false
-		for _, f := range [...]regions.Family{regions.V4, regions.V6} {
-			if !ep.Has(f) {
-				continue
-			}
-			sv.configured[f].add(ep.Region)
-			c := candidate{
-				endpoint: uint16(i), region: ep.Region, weight: ep.Weight,
-				effect:    v.effect(service, i, f, e.overrides),
-				downSince: v.State(ep.Target[f]).Since,
-			}
-			e.family[f] = append(e.family[f], c)
-			// An endpoint is up while one of its families is, and went down
-			// when the last of them did.
-			if !seen {
-				both, seen = c, true
-				continue
-			}
-			if c.effect.Healthy {
-				both.effect = c.effect
-			}
-			if c.downSince.After(both.downSince) {
-				both.downSince = c.downSince
-			}
+// evaluateFor evaluates a service for the clients of a region, or nobody's.
+func (e *evaluator) evaluateFor(service int32, client int32) *serviceView {
+	s := &e.view.Plan.Services[service]
+	sv := &serviceView{}
+	e.candidates(service, client, &sv.configured)
+	anyFallback := s.FallbackName != "" || len(s.Fallback[regions.V4])+len(s.Fallback[regions.V6]) > 0
+	joint := e.stand(service, e.joint, anyFallback)
+	sv.joint = joint.standing
+	own := [2][]ramping{}
+	for _, f := range [...]regions.Family{regions.V4, regions.V6} {
+		fallback := len(s.Fallback[f]) > 0 || f == regions.V4 && s.FallbackName != ""
+		switch {
+		case len(e.family[f]) == len(e.joint) && len(e.family[1-f]) == 0 && fallback == anyFallback:
+			sv.family[f], own[f] = sv.joint, joint.ramps // the only family
+		case len(e.family[f]) > 0:
+			st := e.stand(service, e.family[f], fallback)
+			sv.family[f], own[f] = st.standing, st.ramps
+		case fallback && sv.joint.rung == AllDownFallback:
+			// A family without endpoints has no health of its own: it gets
+			// the fallback when the service does.
+			sv.family[f] = standing{rung: AllDownFallback, wavers: sv.joint.wavers}
+		default:
+			sv.family[f].rung = None
 		}
-		if seen {
-			e.joint = append(e.joint, both)
+		if !s.Independent {
+			sv.family[f].hangOn(&joint)
 		}
 	}
+	if len(joint.ramps)+len(own[regions.V4])+len(own[regions.V6]) > 0 {
+		sv.ramps = &ramps{seed: seedOf(s.Name), joint: joint.ramps, family: own}
+	}
+	return sv
 }
 
 // stand walks the ladder.
-func (e *evaluator) stand(s *regions.Service, cand []candidate, fallback bool) standing {
-	e.count(cand)
-	percent := e.view.Plan.Policies[s.Policy].MinHealthyPercent
+func (e *evaluator) stand(service int32, cand []candidate, fallback bool) stood {
+	s := &e.view.Plan.Services[service]
+	e.weigh(service, cand)
+	st := stood{standing: e.climb(s, cand, fallback)}
+	if st.rung == InService && len(s.Failback.RampSteps) > 0 {
+		st.ramps = e.ramping(&s.Failback, &st.standing)
+	}
+	e.markWavering(s, cand, &st)
+	return st
+}
+
+func (e *evaluator) climb(s *regions.Service, cand []candidate, fallback bool) standing {
 	for _, rung := range [...]struct {
 		Rung
 		holds func(*candidate) bool
 	}{
-		{InService, func(c *candidate) bool {
-			n := &e.share[c.region]
-			return c.effect.Serves() && n.healthy*100 >= n.undrained*percent
-		}},
+		{InService, func(c *candidate) bool { return c.effect.Serves() && e.ready[c.region].in }},
 		{HealthyAnywhere, func(c *candidate) bool { return c.effect.Serves() }},
 		{DrainedHealthy, func(c *candidate) bool { return c.effect.Healthy && !c.effect.ForcedDown }},
 	} {
@@ -164,23 +187,6 @@ func (e *evaluator) stand(s *regions.Service, cand []candidate, fallback bool) s
 		return e.group(s, AllDownKeepLast)
 	}
 	return e.group(s, AllDownServeAll)
-}
-
-// count counts what the share of healthy endpoints is made of.
-func (e *evaluator) count(cand []candidate) {
-	for i := range cand {
-		e.share[cand[i].region] = struct{ undrained, healthy int }{}
-	}
-	for i := range cand {
-		c := &cand[i]
-		if c.effect.Drained || c.effect.ForcedDown {
-			continue
-		}
-		e.share[c.region].undrained++
-		if c.effect.Healthy {
-			e.share[c.region].healthy++
-		}
-	}
 }
 
 // pick puts the candidates that hold into e.picked and tells whether any do.
@@ -213,61 +219,4 @@ func (e *evaluator) keepLast(spread time.Duration) {
 		from = c.downSince
 	}
 	e.picked = slices.DeleteFunc(e.picked, func(c candidate) bool { return c.downSince.Before(from) })
-}
-
-// group makes a standing of what was picked.
-func (e *evaluator) group(s *regions.Service, rung Rung) standing {
-	st := standing{rung: rung}
-	e.reachable(&e.view.within[s.Policy])
-	slices.SortStableFunc(e.picked, func(a, b candidate) int { return cmp.Compare(a.region, b.region) })
-	n := 1
-	for i := 1; i < len(e.picked); i++ {
-		if e.picked[i].region != e.picked[i-1].region {
-			n++
-		}
-	}
-	st.groups = make([]group, 0, n)
-	members := make([]member, 0, len(e.picked))
-	for from := 0; from < len(e.picked); {
-		to := from
-		g := group{region: e.picked[from].region}
-		for ; to < len(e.picked) && e.picked[to].region == g.region; to++ {
-			g.total += uint64(e.picked[to].weight)
-		}
-		first := len(members)
-		for _, c := range e.picked[from:to] {
-			switch {
-			case g.total == 0:
-				members = append(members, member{c.endpoint, 1})
-			case c.weight > 0:
-				members = append(members, member{c.endpoint, c.weight})
-			}
-		}
-		g.members = members[first:len(members):len(members)]
-		if g.total == 0 {
-			g.total = uint64(len(g.members))
-		}
-		st.regions.add(g.region)
-		st.groups = append(st.groups, g)
-		from = to
-	}
-	return st
-}
-
-// reachable leaves in e.picked what a client can get: the regions within the
-// policy, which every ranking holds. Validation refuses an endpoint elsewhere,
-// but a plan of another version may have one; if only such ones are left, an
-// answer is better than none, and the lowest region gives it to everybody.
-func (e *evaluator) reachable(within *regionSet) {
-	lowest, inside := e.picked[0].region, false
-	for i := range e.picked {
-		lowest = min(lowest, e.picked[i].region)
-		inside = inside || within.has(e.picked[i].region)
-	}
-	e.picked = slices.DeleteFunc(e.picked, func(c candidate) bool {
-		if inside {
-			return !within.has(c.region)
-		}
-		return c.region != lowest
-	})
 }

@@ -13,6 +13,9 @@ func paged[T any](table []T) pages[T] { return slices.Collect(slices.Chunk(table
 
 func (p pages[T]) at(i int32) T { return p[i/pageSize][i%pageSize] }
 
+// ptr returns where an entry is, to be read only.
+func (p pages[T]) ptr(i int32) *T { return &p[i/pageSize][i%pageSize] }
+
 // with returns a copy that differs in what changed holds.
 func (p pages[T]) with(changed map[int32]T) pages[T] {
 	n := slices.Clone(p)

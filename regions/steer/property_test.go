@@ -2,10 +2,12 @@ package steer
 
 import (
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"slices"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -15,7 +17,7 @@ import (
 // TestMain lets the properties be tried more often than rapid does by itself:
 // the rare cases are the ones that count.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", "1500"); err != nil {
+	if err := flag.Set("rapid.checks", "1000"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())
@@ -23,13 +25,20 @@ func TestMain(m *testing.M) {
 
 var families = []regions.Family{regions.V4, regions.V6}
 
-// eachChoice calls f for both services, both families and every order of the
-// policy's regions, which are more than its rankings.
-func eachChoice(v *View, visit func(service int32, f regions.Family, ranking []uint16)) {
+// eachChoice calls visit for both services, both families, every order of the
+// policy's regions, which are more than its rankings, and every part of a ramp.
+func eachChoice(v *View, visit func(service int32, f regions.Family, ranking []uint16, bucket int)) {
 	for service := range v.Plan.Services {
-		candidates := v.Plan.Policies[v.Plan.Services[service].Policy].Candidates
+		s := &v.Plan.Services[service]
+		parts := someBuckets
+		if len(s.Failback.RampSteps) == 0 {
+			parts = parts[:1]
+		}
+		candidates := v.Plan.Policies[s.Policy].Candidates
 		for _, f := range families {
-			permute(slices.Clone(candidates), 0, func(ranking []uint16) { visit(int32(service), f, ranking) })
+			for _, bucket := range parts {
+				permute(slices.Clone(candidates), 0, func(ranking []uint16) { visit(int32(service), f, ranking, bucket) })
+			}
 		}
 	}
 }
@@ -51,34 +60,50 @@ func TestAgainstNaive(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := anyWorld(rt)
 		v := w.view(rt)
-		eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
-			n := naive{w.plan, w.states, &w.plan.Services[service]}
-			if got, want := actual(v, service, f, ranking), n.choose(f, ranking); got != want {
-				rt.Fatalf("service %d, %v, ranking %v: %+v, want %+v", service, f, ranking, got, want)
+		eachChoice(v, func(service int32, f regions.Family, ranking []uint16, bucket int) {
+			n := naive{world: w, svc: &w.plan.Services[service]}
+			if got, want := actual(v, service, f, ranking, bucket), n.choose(f, ranking, bucket); got != want {
+				rt.Fatalf("service %d, %v, ranking %v, bucket %d: %+v, want %+v", service, f, ranking, bucket, got, want)
 			}
 		})
 	})
 }
 
 // TestDependsOnClient: a scope of 0 is returned exactly when every client gets
-// the same candidates with the same weights.
+// the same answer, and a scope regards networks at least when those of two
+// buckets get another one.
 func TestDependsOnClient(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		v := anyWorld(rt).view(rt)
-		differ := map[[2]int32]bool{}
-		first := map[[2]int32]outcome{}
-		eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
-			at := [2]int32{service, int32(f)}
-			got := actual(v, service, f, ranking)
-			if before, seen := first[at]; !seen {
-				first[at] = got
-			} else if before.candidates != got.candidates {
-				differ[at] = true
+		type at struct {
+			service int32
+			family  regions.Family
+		}
+		differ, byBucket := map[at]bool{}, map[at]bool{}
+		first, ofRanking := map[at]outcome{}, map[string]outcome{}
+		eachChoice(v, func(service int32, f regions.Family, ranking []uint16, bucket int) {
+			here := at{service, f}
+			got := actual(v, service, f, ranking, bucket)
+			if before, seen := first[here]; !seen {
+				first[here] = got
+			} else if before != got {
+				differ[here] = true
+			}
+			r := fmt.Sprint(here, ranking)
+			if before, seen := ofRanking[r]; !seen {
+				ofRanking[r] = got
+			} else if before != got {
+				byBucket[here] = true
 			}
 		})
-		for at := range first {
-			if got := v.services.at(at[0]).depends[at[1]]; got != differ[at] {
-				rt.Fatalf("service %d, %v: depends on the client: %v, want %v", at[0], regions.Family(at[1]), got, differ[at])
+		for here := range first {
+			sv := v.services.at(here.service)
+			depends, sticky := sv.depends[here.family], sv.sticky[here.family]
+			if (depends || sticky) != differ[here] {
+				rt.Fatalf("%+v: depends on the client: %v and %v, want %v", here, depends, sticky, differ[here])
+			}
+			if byBucket[here] && !sticky {
+				rt.Fatalf("%+v: networks get different answers, and yet no scope", here)
 			}
 		}
 	})
@@ -100,7 +125,7 @@ func TestScope(t *testing.T) {
 						continue
 					}
 					got := v.Select(int32(service), f, other, 7, nil)
-					if got.Rung != sel.Rung || got.Region != sel.Region || got.group != sel.group || !slices.Equal(got.Addrs, sel.Addrs) || got.CNAME != sel.CNAME {
+					if got.Rung != sel.Rung || got.Region != sel.Region || got.TTL != sel.TTL || candidatesOf(v, int32(service), f, &got) != candidatesOf(v, int32(service), f, &sel) || !slices.Equal(got.Addrs, sel.Addrs) || got.CNAME != sel.CNAME {
 						rt.Fatalf("service %d, %v: %v is answered %+v and %v in its scope %v is answered %+v", service, f, client, sel, other, inside, got)
 					}
 				}
@@ -161,13 +186,19 @@ func TestForcedDownNeverAnswers(t *testing.T) {
 				if sel.Rung == AllDownFallback {
 					continue
 				}
+				effects := map[int]regions.Effect{}
+				for _, r := range v.Explain(int32(service), f, client, v.now).Regions {
+					for _, e := range r.Endpoints {
+						effects[e.Endpoint] = e.Effect
+					}
+				}
 				for i := range s.Endpoints {
 					e := &s.Endpoints[i]
 					answers := e.Addr[f].IsValid() && slices.Contains(sel.Addrs, e.Addr[f]) || e.CNAME != "" && sel.CNAME == e.CNAME
 					if !e.Has(f) || !answers {
 						continue
 					}
-					effect := v.Effect(int32(service), i, f)
+					effect := effects[i]
 					ok := !effect.ForcedDown
 					switch sel.Rung {
 					case InService, HealthyAnywhere:
@@ -184,33 +215,48 @@ func TestForcedDownNeverAnswers(t *testing.T) {
 	})
 }
 
-// TestWithEqualsNew: a view that followed changes is the view made afresh.
-func TestWithEqualsNew(t *testing.T) {
+// TestFollowedEqualsNew: a view that followed changes and the time is the view
+// made afresh.
+func TestFollowedEqualsNew(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := anyWorld(rt)
 		v := w.view(rt)
 		was := snapshotOf(v)
 		after := v
-		states := slices.Clone(w.states)
-		for range rapid.IntRange(1, 3).Draw(rt, "changes") {
-			changed := map[int32]TargetState{}
-			for range rapid.IntRange(0, 3).Draw(rt, "targets") {
-				if len(states) == 0 {
-					break
+		for range rapid.IntRange(1, 4).Draw(rt, "steps") {
+			w.now = w.now.Add(time.Duration(rapid.SampledFrom([]int{0, 5, 30, 60}).Draw(rt, "later")) * time.Second)
+			switch rapid.IntRange(0, 4).Draw(rt, "what") {
+			case 0:
+				w.latches = anyLatches(rt, len(w.plan.Regions))
+				after = after.WithLatches(w.latches, w.now)
+			case 1:
+				w.failOpen = !w.failOpen
+				after = after.WithFailOpen(w.failOpen, w.now)
+			case 2:
+				after = after.At(w.now)
+			default:
+				changed := map[int32]TargetState{}
+				for range rapid.IntRange(0, 3).Draw(rt, "targets") {
+					if len(w.states) == 0 {
+						break
+					}
+					i := rapid.IntRange(0, len(w.states)-1).Draw(rt, "target")
+					changed[int32(i)] = anyState(rt, len(w.plan.Regions))
+					w.states[i] = changed[int32(i)]
 				}
-				i := rapid.IntRange(0, len(states)-1).Draw(rt, "target")
-				changed[int32(i)] = anyState(rt)
-				states[i] = changed[int32(i)]
+				after = after.With(changed, w.now)
 			}
-			after = after.With(changed)
-		}
-		fresh := NewView(w.plan, v.tables, states)
-		if got, want := snapshotOf(after), snapshotOf(fresh); !slices.Equal(got, want) {
-			rt.Fatalf("after changes %v, made afresh %v", got, want)
-		}
-		for i := range states {
-			if after.State(int32(i)) != states[i] {
-				rt.Fatalf("target %d is %v, want %v", i, after.State(int32(i)), states[i])
+			fresh := w.view(rt)
+			if got, want := snapshotOf(after), snapshotOf(fresh); !slices.Equal(got, want) {
+				rt.Fatalf("after changes %v, made afresh %v", got, want)
+			}
+			if got, want := after.NextChange(), fresh.NextChange(); !got.Equal(want) {
+				rt.Fatalf("the next change is at %v, made afresh at %v", got, want)
+			}
+			for i := range w.states {
+				if !after.State(int32(i)).Equal(w.states[i]) {
+					rt.Fatalf("target %d is %v, want %v", i, after.State(int32(i)), w.states[i])
+				}
 			}
 		}
 		if got := snapshotOf(v); !slices.Equal(got, was) {
@@ -219,15 +265,36 @@ func TestWithEqualsNew(t *testing.T) {
 	})
 }
 
+// TestNextChange: before it, time changes nothing.
+func TestNextChange(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		w := anyWorld(rt)
+		v := w.view(rt)
+		later := time.Hour
+		if next := v.NextChange(); !next.IsZero() {
+			if later = next.Sub(w.now); later <= 0 {
+				rt.Fatalf("it was %v ago", -later)
+			}
+		}
+		w.now = w.now.Add(time.Duration(rapid.Int64Range(0, int64(later-1)).Draw(rt, "later")))
+		if v.At(w.now) != v {
+			rt.Fatal("another view, and nothing was due")
+		}
+		if got, want := snapshotOf(v), snapshotOf(w.view(rt)); !slices.Equal(got, want) {
+			rt.Fatalf("%v, and later %v", got, want)
+		}
+	})
+}
+
 // snapshotOf is everything that a view can answer.
 func snapshotOf(v *View) []any {
 	var all []any
-	eachChoice(v, func(service int32, f regions.Family, ranking []uint16) {
-		all = append(all, actual(v, service, f, ranking))
+	eachChoice(v, func(service int32, f regions.Family, ranking []uint16, bucket int) {
+		all = append(all, actual(v, service, f, ranking, bucket))
 	})
 	for i := range v.Plan.Services {
 		sv := v.services.at(int32(i))
-		all = append(all, sv.depends, sv.configured)
+		all = append(all, sv.depends, sv.sticky, sv.configured)
 	}
 	return all
 }
@@ -259,7 +326,7 @@ func TestExplainAgrees(t *testing.T) {
 		for service := range v.Plan.Services {
 			s := &v.Plan.Services[service]
 			for _, f := range families {
-				sel, x := v.Select(int32(service), f, client, lot, nil), v.Explain(int32(service), f, client)
+				sel, x := v.Select(int32(service), f, client, lot, nil), v.Explain(int32(service), f, client, v.now)
 				if x.Selection.Rung != sel.Rung || x.Selection.Region != sel.Region || x.Selection.Scope != sel.Scope || x.Selection.TTL != sel.TTL || x.Selection.Preferred != sel.Preferred {
 					rt.Fatalf("answered %+v, explained %+v", sel, x.Selection)
 				}

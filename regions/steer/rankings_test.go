@@ -85,9 +85,9 @@ func TestScopeWithGeoData(t *testing.T) {
 	}
 	lines := []string{"eu-1 up up", "eu-2 up down", "us-1 up up", "ap-1 up -", "ap-2 down -"}
 	w := worldOf(t, nearest("nearest"), regions.Service{}, lines...)
-	v := NewView(w.plan, compileRankings(t, w.plan.Base, db, nil).Tables, w.states)
+	v := NewView(Inputs{Plan: w.plan, Tables: compileRankings(t, w.plan.Base, db, nil).Tables, States: w.states, Now: epoch})
 	one := worldOf(t, nearest("nearest"), regions.Service{}, "eu-1 down down", "us-1 up up", "ap-1 down -")
-	alone := NewView(one.plan, v.tables, one.states)
+	alone := NewView(Inputs{Plan: one.plan, Tables: v.tables, States: one.states, Now: epoch})
 	seen := map[int32]bool{}
 	for _, text := range []string{
 		"193.0.6.139", "8.8.8.8", "1.1.1.1", "133.11.0.1", "200.160.0.1", "41.0.0.1", "10.0.0.1", "203.0.113.9",

@@ -13,7 +13,8 @@ type Selection struct {
 	// CNAME is the host name (FQDN, final dot) of a service whose endpoints
 	// are names.
 	CNAME string
-	TTL   uint32 // seconds
+	// TTL in seconds; less than the service's while a change is near.
+	TTL uint32
 	// Scope is the ECS scope prefix length, in bits of the client's family. It
 	// is 0 where all clients have the same candidates with the same weights.
 	Scope uint8
@@ -23,6 +24,8 @@ type Selection struct {
 	// Preferred is the region that both families chose together, or -1. It
 	// differs from Region when the family does not stand there.
 	Preferred int32
+	// Judged: verdicts count. False for a service without a health check.
+	Judged bool
 	// group is the endpoints that may answer, for explain.
 	group *group
 }
@@ -31,9 +34,9 @@ type Selection struct {
 // equal selections. The addresses are appended to buf[:0]. A service whose
 // endpoints are names is asked with V4.
 //
-// The region is the first of the client's ranking on the service's rung. A
-// and AAAA choose it together, by endpoints that are up in either family,
-// unless the service says otherwise:
+// The region is the first of the client's ranking on the service's rung, where
+// a ramp has the client's network. A and AAAA choose it together, by endpoints
+// that are up in either family, unless the service says otherwise:
 //
 //	family  region has it        stands there   answer
 //	any     yes                  yes            from the region
@@ -50,11 +53,23 @@ func (v *View) Select(service int32, f regions.Family, client netip.Addr, lot ui
 	sv := v.services.at(service)
 	table := v.tables[s.Policy]
 	r, scope := table.Rank(client)
+	ranking := table.Rankings()[r].Regions
+	if sv.own != nil {
+		sv = sv.of(ranking)
+	}
 
-	sel := sv.choose(s, f, table.Rankings()[r].Regions)
-	sel.TTL = s.TTL
+	var sel Selection
+	if sv.ramps == nil {
+		sel = sv.chooseFrom(s, f, ranking, &sv.joint.regions, &sv.family[f].regions)
+	} else {
+		sel = sv.choose(s, f, ranking, bucketOf(sv.ramps.seed, client))
+	}
+	sel.Judged = s.Checked
 	if sv.depends[f] {
 		sel.Scope = scope
+	}
+	if sv.sticky[f] {
+		sel.Scope = max(sel.Scope, stickyBits(client))
 	}
 	limit := v.Plan.Policies[s.Policy].MaxAnswers
 	switch {
@@ -71,34 +86,53 @@ func (v *View) Select(service int32, f regions.Family, client netip.Addr, lot ui
 	return sel
 }
 
-// choose finds the group that answers.
-func (sv *serviceView) choose(s *regions.Service, f regions.Family, ranking []uint16) Selection {
+// choose finds the group that answers the clients of a ranking and a bucket.
+func (sv *serviceView) choose(s *regions.Service, f regions.Family, ranking []uint16, bucket int) Selection {
+	if sv.ramps == nil {
+		return sv.chooseFrom(s, f, ranking, &sv.joint.regions, &sv.family[f].regions)
+	}
+	var room [2]regionSet
+	return sv.chooseFrom(s, f, ranking, sv.joint.open(sv.ramps.joint, bucket, &room[0]), sv.family[f].open(sv.ramps.family[f], bucket, &room[1]))
+}
+
+// chooseFrom finds it among the regions that are open to the client, to both
+// families together and to its own.
+func (sv *serviceView) chooseFrom(s *regions.Service, f regions.Family, ranking []uint16, joint, own *regionSet) Selection {
 	st := &sv.family[f]
 	if st.rung == None {
-		return Selection{Rung: None, Region: -1, Preferred: -1}
+		return Selection{TTL: s.TTL, Rung: None, Region: -1, Preferred: -1}
 	}
 	preferred := int32(-1)
 	if !s.Independent {
-		preferred = sv.joint.choose(ranking)
+		preferred = sv.joint.choose(ranking, joint)
 	}
-	at := sv.follow(f, preferred)
+	at := sv.follow(f, preferred, own)
 	switch {
 	case at == nowhere:
-		return Selection{Rung: None, Region: -1, Preferred: preferred}
+		return Selection{TTL: s.TTL, Rung: None, Region: -1, Preferred: preferred}
 	case st.rung == AllDownFallback:
-		return Selection{Rung: AllDownFallback, Region: -1, Preferred: preferred}
+		return Selection{TTL: ttl(s, st.wavers), Rung: AllDownFallback, Region: -1, Preferred: preferred}
 	case at == anywhere:
-		at = st.choose(ranking)
+		at = st.choose(ranking, own)
 	}
 	if preferred < 0 {
 		preferred = at
 	}
-	return Selection{Rung: st.rung, Region: at, Preferred: preferred, group: st.group(uint16(at))}
+	g := st.group(uint16(at))
+	return Selection{TTL: ttl(s, st.wavers || g.wavers), Rung: st.rung, Region: at, Preferred: preferred, group: g}
 }
 
-// choose returns the region for a ranking, -1 without any.
-func (st *standing) choose(ranking []uint16) int32 {
-	r := st.regions.first(ranking)
+// ttl returns the TTL of an answer of a service.
+func ttl(s *regions.Service, wavers bool) uint32 {
+	if wavers && s.MinTTL > 0 {
+		return min(s.MinTTL, s.TTL)
+	}
+	return s.TTL
+}
+
+// choose returns the first of a ranking among the open regions, -1 without any.
+func (st *standing) choose(ranking []uint16, open *regionSet) int32 {
+	r := open.first(ranking)
 	if r < 0 && len(st.groups) > 0 {
 		r = int32(st.groups[0].region) // outside of the policy, see reachable
 	}
@@ -112,44 +146,17 @@ const (
 )
 
 // follow tells from where a family answers when both together prefer a region
-// (-1: none): from that region, anywhere or nowhere.
-func (sv *serviceView) follow(f regions.Family, preferred int32) int32 {
+// (-1: none) and some are open to the family: from that region, anywhere or
+// nowhere.
+func (sv *serviceView) follow(f regions.Family, preferred int32, open *regionSet) int32 {
 	switch {
 	case preferred < 0:
 		return anywhere
 	case f == regions.V6 && !sv.configured[f].has(uint16(preferred)):
 		return nowhere
-	case sv.family[f].regions.has(uint16(preferred)):
+	case open.has(uint16(preferred)):
 		return preferred
 	default:
 		return anywhere
 	}
-}
-
-// dependsOnClient tells whether two clients, by their rankings, could get
-// different candidates. It follows choose through every region that can be
-// preferred.
-func (sv *serviceView) dependsOnClient(s *regions.Service, f regions.Family) bool {
-	st := &sv.family[f]
-	if st.rung == None {
-		return false
-	}
-	if s.Independent || len(sv.joint.groups) == 0 {
-		return len(st.groups) > 1
-	}
-	all := int32(0)
-	for i := range sv.joint.groups {
-		at := sv.follow(f, int32(sv.joint.groups[i].region))
-		if at == anywhere && len(st.groups) > 1 {
-			return true
-		}
-		if at == anywhere && len(st.groups) == 1 {
-			at = int32(st.groups[0].region)
-		}
-		if i > 0 && at != all {
-			return true
-		}
-		all = at
-	}
-	return false
 }

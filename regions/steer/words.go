@@ -2,7 +2,9 @@ package steer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/fairlead-dns/fairlead/regions"
 )
@@ -10,10 +12,19 @@ import (
 // words puts a selection into words.
 type words struct {
 	view    *View
+	index   int32
 	service *regions.Service
 	sv      *serviceView
 	family  regions.Family
 	sel     *Selection
+	now     time.Time
+	// client is the client's region if its vantages see something else than all
+	// do together, and bucket its part of ramps.
+	client int32
+	bucket int
+	// open holds the regions that could answer this client, by family alone.
+	open  regionSet
+	ready *[regions.MaxRegions]readiness
 	// passed: the region that answers ranks before the one in hand; bypassed:
 	// a region before that could answer for this family alone.
 	passed, bypassed bool
@@ -68,10 +79,36 @@ func (w *words) noun() string {
 	return w.family.String() + " address"
 }
 
+// region explains a region with its endpoints.
+func (w *words) region(region uint16) RegionReason {
+	st := &w.sv.family[w.family]
+	rr := RegionReason{
+		Region:    region,
+		InService: st.rung == InService && st.regions.has(region),
+		Selected:  w.sel.Region == int32(region),
+	}
+	var n counts
+	for i := range w.service.Endpoints {
+		if w.service.Endpoints[i].Region != region {
+			continue
+		}
+		n.anyFamily++
+		if !w.service.Endpoints[i].Has(w.family) {
+			continue
+		}
+		er := w.endpoint(i)
+		er.Answers = rr.Selected && slices.ContainsFunc(w.sel.group.members, func(m member) bool { return int(m.endpoint) == i })
+		n.add(er.Effect)
+		rr.Endpoints = append(rr.Endpoints, er)
+	}
+	rr.Reason = w.reason(region, &n)
+	return rr
+}
+
 // reason says of a region why it does or does not answer.
 func (w *words) reason(region uint16, n *counts) string {
 	why := ""
-	switch {
+	switch r := &w.ready[region]; {
 	case n.anyFamily == 0:
 		return "the service has no endpoint here"
 	case n.total == 0:
@@ -79,7 +116,7 @@ func (w *words) reason(region uint16, n *counts) string {
 	case w.sel.Region == int32(region):
 		why = w.selected()
 	case w.sv.family[w.family].regions.has(region):
-		why = w.standsBy()
+		why = w.standsBy(region)
 	case n.forcedDown == n.total:
 		return "forced down"
 	case n.drained == n.total:
@@ -88,12 +125,56 @@ func (w *words) reason(region uint16, n *counts) string {
 		why = "not a region of the steering policy"
 	case n.healthy+n.unhealthy == 0:
 		why = "drained"
-	case n.healthy == 0:
+	case n.healthy == 0 || r.enough:
 		why = "out of service"
 	default:
 		why = fmt.Sprintf("out of service, below the %d %% healthy that the policy wants", w.view.Plan.Policies[w.service.Policy].MinHealthyPercent)
 	}
-	return why + " (" + n.String() + ")"
+	return why + " (" + n.String() + ")" + w.returning(region)
+}
+
+// returning says how far a region is on its way back.
+func (w *words) returning(region uint16) string {
+	switch r := &w.ready[region]; {
+	case r.latched:
+		return "; waits for a release: fairlead latch release " + regions.FailbackLatch(w.service.Name, w.name(int32(region)))
+	case r.enough && !r.in:
+		return "; healthy for " + w.held(r.from.Add(-w.service.Failback.HoldDown)) + " of the " + w.service.Failback.HoldDown.String() + " hold-down"
+	}
+	ramp, in := w.ramp(region)
+	if ramp.Step == 0 {
+		return ""
+	}
+	client := "out"
+	if in {
+		client = "in"
+	}
+	return fmt.Sprintf("; ramp step %d of %d, %d %% of clients: this client is %s", ramp.Step, ramp.Steps, ramp.Percent, client)
+}
+
+// ramp returns the ramp that decides of this client and a region, if one does:
+// of the family, or of both families together.
+func (w *words) ramp(region uint16) (ramp rampState, in bool) {
+	if w.sv.ramps == nil {
+		return rampState{}, true
+	}
+	lists := [][]ramping{w.sv.ramps.family[w.family]}
+	if !w.service.Independent {
+		lists = append(lists, w.sv.ramps.joint)
+	}
+	for _, list := range lists {
+		for i := range list {
+			if p := list[i].ramp.Percent; list[i].region == region && (ramp.Step == 0 || p < ramp.Percent) {
+				ramp = list[i].ramp
+			}
+		}
+	}
+	return ramp, ramp.Step == 0 || w.bucket < ramp.Percent
+}
+
+// held is for how long something holds.
+func (w *words) held(since time.Time) string {
+	return max(w.now.Sub(since), 0).Truncate(time.Second).String()
 }
 
 // selected says why the region that answers was taken.
@@ -109,7 +190,7 @@ func (w *words) selected() string {
 	case InService:
 		return first + " that is in service"
 	case HealthyAnywhere:
-		return first + " with a healthy " + w.noun() + ", as no region has its share"
+		return first + " with a healthy " + w.noun() + ", as no region is in service"
 	case DrainedHealthy:
 		return first + " that is healthy, though drained"
 	case AllDownKeepLast:
@@ -120,14 +201,17 @@ func (w *words) selected() string {
 }
 
 // standsBy says why a region that could answer does not.
-func (w *words) standsBy() string {
+func (w *words) standsBy(region uint16) string {
 	state := "in service"
 	if w.sv.family[w.family].rung != InService {
 		state = "could answer"
 	}
+	_, in := w.ramp(region)
 	switch {
 	case w.passed:
 		return state + ", farther down the ranking"
+	case !in:
+		return state + ", not for all clients yet"
 	case w.sel.Preferred >= 0:
 		return state + ", but IPv4 and IPv6 together chose " + w.name(w.sel.Preferred)
 	default:
@@ -135,64 +219,14 @@ func (w *words) standsBy() string {
 	}
 }
 
-// summary says it in a sentence or two.
-func (w *words) summary(list []RegionReason) string {
-	sel := w.sel
-	switch sel.Rung {
-	case None:
-		return w.nothing()
-	case AllDownFallback:
-		return "No " + w.noun() + " is healthy: the service's fallback answers."
-	}
-	var b strings.Builder
-	at := w.name(sel.Region)
-	switch sel.Rung {
-	case InService:
-		b.WriteString(at + " answers")
-	case HealthyAnywhere:
-		b.WriteString("No region has its share of healthy endpoints: what is healthy in " + at + " answers")
-	case DrainedHealthy:
-		b.WriteString("Nothing undrained is healthy: " + at + " answers although it is drained")
-	case AllDownKeepLast:
-		b.WriteString("No " + w.noun() + " is healthy: " + at + " answers with what went down last (keep-last)")
-	default:
-		b.WriteString("No " + w.noun() + " is healthy: " + at + " answers as if all were (serve-all)")
-	}
-	if sel.Preferred != sel.Region {
-		fmt.Fprintf(&b, " for %s, as %s, which IPv4 and IPv6 together chose, %s", w.family, w.name(sel.Preferred), w.lacks(uint16(sel.Preferred)))
-	}
-	var before []string
-	for _, r := range list {
-		if r.Selected {
-			break
-		}
-		if len(r.Endpoints) > 0 && int32(r.Region) != sel.Preferred {
-			before = append(before, w.name(int32(r.Region))+", "+r.Reason)
-		}
-	}
-	b.WriteString(".")
-	if len(before) > 0 {
-		b.WriteString(" Before it in the ranking: " + strings.Join(before, "; ") + ".")
-	}
-	return b.String()
-}
-
 // lacks says why a family does not answer from the preferred region.
 func (w *words) lacks(region uint16) string {
-	if !w.sv.configured[w.family].has(region) {
-		return "has no " + w.noun()
-	}
-	return "has no " + w.noun() + " in service"
-}
-
-// nothing says why there is no answer.
-func (w *words) nothing() string {
 	switch {
-	case w.sel.Preferred >= 0:
-		return fmt.Sprintf("NODATA: the client is sent to %s, where the service has no %s.", w.name(w.sel.Preferred), w.noun())
-	case w.sv.configured[w.family].empty():
-		return "NODATA: the service has no " + w.noun() + "."
+	case !w.sv.configured[w.family].has(region):
+		return "has no " + w.noun()
+	case w.sv.family[w.family].regions.has(region):
+		return "has no " + w.noun() + " for this client yet"
 	default:
-		return "NODATA: every " + w.noun() + " is forced down."
+		return "has no " + w.noun() + " in service"
 	}
 }
