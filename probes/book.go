@@ -1,7 +1,6 @@
 package probes
 
 import (
-	"container/list"
 	"sync"
 	"time"
 
@@ -15,8 +14,9 @@ import (
 // finds what it has not sent at a cost of just that, however far behind it is.
 type book struct {
 	mu       sync.Mutex
-	pages    map[string]*list.Element // of *page
-	order    *list.List               // by revision, newest last
+	newest   *page // by revision; its older ones hang on it
+	oldest   *page
+	pages    int
 	revision uint64
 	// removed is the revision of the last removal: a stream that is behind it
 	// must send everything.
@@ -24,57 +24,84 @@ type book struct {
 	readers map[chan struct{}]struct{}
 }
 
+// page is one target's opinion. Only the agent's goroutine writes to it, under
+// the book's lock, so that it may read without.
 type page struct {
-	target   string
-	opinion  health.Opinion
-	revision uint64
+	target  string
+	opinion health.Opinion
+
+	revision     uint64 // 0: not in the book
+	older, newer *page
 }
 
-func newBook() *book {
-	return &book{pages: map[string]*list.Element{}, order: list.New(), readers: map[chan struct{}]struct{}{}}
-}
+func newBook() *book { return &book{readers: map[chan struct{}]struct{}{}} }
 
-// put writes an opinion down. A change of the status wakes the streams; a change
-// of the reason alone waits for the next occasion.
-func (b *book) put(target string, op health.Opinion) {
+// put writes an opinion down. A change of the status, or of whether it wavers,
+// wakes the streams; a change of the reason alone waits for the next occasion.
+func (b *book) put(p *page, op health.Opinion) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, ok := b.pages[target]
-	if !ok {
-		e = b.order.PushBack(&page{target: target})
-		b.pages[target] = e
-	}
-	p := e.Value.(*page)
+	b.write(p, op)
+}
+
+func (b *book) write(p *page, op health.Opinion) {
 	was := p.opinion
 	p.opinion = op
-	turned := !ok || was.Status != op.Status
+	turned := p.revision == 0 || was.Status != op.Status || was.Wavering() != op.Wavering()
 	if !turned && was.Reason == op.Reason {
 		return
 	}
+	b.unlink(p)
 	b.revision++
 	p.revision = b.revision
-	b.order.MoveToBack(e)
+	if p.older = b.newest; p.older != nil {
+		p.older.newer = p
+	} else {
+		b.oldest = p
+	}
+	b.newest = p
+	b.pages++
 	if turned {
 		b.wake()
 	}
 }
 
-// remove strikes targets out.
-func (b *book) remove(targets []string) {
+// unlink takes a page out, if it is in the book.
+func (b *book) unlink(p *page) {
+	if p.revision == 0 {
+		return
+	}
+	if p.newer != nil {
+		p.newer.older = p.older
+	} else {
+		b.newest = p.older
+	}
+	if p.older != nil {
+		p.older.newer = p.newer
+	} else {
+		b.oldest = p.newer
+	}
+	p.revision, p.older, p.newer = 0, nil, nil
+	b.pages--
+}
+
+// change strikes pages out, and others of which each gives way to one of the same
+// target with an opinion. Readers see all of it or nothing.
+func (b *book) change(removed []*page, replaced [][2]*page, op health.Opinion) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	found := false
-	for _, t := range targets {
-		if e, ok := b.pages[t]; ok {
-			b.order.Remove(e)
-			delete(b.pages, t)
-			found = true
-		}
+	before := b.pages
+	for _, p := range removed {
+		b.unlink(p)
 	}
-	if found {
+	if b.pages != before {
 		b.revision++
 		b.removed = b.revision
 		b.wake()
+	}
+	for _, r := range replaced {
+		b.unlink(r[0])
+		b.write(r[1], op)
 	}
 }
 
@@ -87,7 +114,7 @@ func (b *book) wake() {
 	}
 }
 
-// read registers a reader, woken when a status changes.
+// read registers a reader, woken when a status changes or begins to waver.
 func (b *book) read() (wake chan struct{}, stop func()) {
 	c := make(chan struct{}, 1)
 	b.mu.Lock()
@@ -107,8 +134,7 @@ func (b *book) since(revision uint64, now time.Time) (opinions []*pb.Opinion, to
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	full = revision < b.removed
-	for e := b.order.Back(); e != nil; e = e.Prev() {
-		p := e.Value.(*page)
+	for p := b.newest; p != nil; p = p.older {
 		if !full && p.revision <= revision {
 			break
 		}
@@ -121,21 +147,9 @@ func (b *book) since(revision uint64, now time.Time) (opinions []*pb.Opinion, to
 func (b *book) all(now time.Time) (opinions []*pb.Opinion, to uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	opinions = make([]*pb.Opinion, 0, len(b.pages))
-	for e := b.order.Back(); e != nil; e = e.Prev() {
-		p := e.Value.(*page)
+	opinions = make([]*pb.Opinion, 0, b.pages)
+	for p := b.newest; p != nil; p = p.older {
 		opinions = append(opinions, healthpb.Opinion(p.target, p.opinion, now))
 	}
 	return opinions, b.revision
-}
-
-// get finds one opinion.
-func (b *book) get(target string) (health.Opinion, bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	e, ok := b.pages[target]
-	if !ok {
-		return health.Opinion{}, false
-	}
-	return e.Value.(*page).opinion, true
 }

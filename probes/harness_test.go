@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +23,13 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if protocol := os.Getenv(benchServer); protocol != "" {
+		serve(protocol)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // controller is a real AgentService that writes down what it is told.
 type controller struct {
@@ -36,10 +43,13 @@ type controller struct {
 	opinions   map[string]*pb.Opinion
 	updates    []string // "full t=H u=U" in the order of arrival
 	beats      int
+	isolated   string // as the last heartbeat said
 	generation *pb.Generation
 	assign     *pb.Assignments
 	push       chan struct{}
 	refuse     error
+	queries    []*pb.HistoryQuery // to be asked
+	replies    []*pb.HistoryReply
 }
 
 func newController(name string) *controller {
@@ -89,8 +99,14 @@ func (c *controller) Report(s grpc.BidiStreamingServer[pb.ReportRequest, pb.Repo
 			return err
 		case <-c.push:
 			c.mu.Lock()
-			a := c.assign
+			a, queries := c.assign, c.queries
+			c.queries = nil
 			c.mu.Unlock()
+			for _, q := range queries {
+				if err := s.Send(&pb.ReportResponse{Message: &pb.ReportResponse_History{History: q}}); err != nil {
+					return err
+				}
+			}
 			if a != nil {
 				if err := s.Send(&pb.ReportResponse{Message: &pb.ReportResponse_Assignments{Assignments: a}}); err != nil {
 					return err
@@ -115,7 +131,7 @@ func (c *controller) note(m *pb.ReportRequest) {
 		c.hellos = append(c.hellos, m.Hello)
 	case *pb.ReportRequest_Heartbeat:
 		c.beats++
-		c.generation = m.Heartbeat.GetGeneration()
+		c.generation, c.isolated = m.Heartbeat.GetGeneration(), m.Heartbeat.GetIsolated()
 	case *pb.ReportRequest_Opinions:
 		if m.Opinions.GetFull() {
 			clear(c.opinions)
@@ -124,6 +140,8 @@ func (c *controller) note(m *pb.ReportRequest) {
 			c.opinions[o.GetTarget()] = o
 		}
 		c.updates = append(c.updates, describe(m.Opinions))
+	case *pb.ReportRequest_History:
+		c.replies = append(c.replies, m.History)
 	}
 }
 
@@ -175,10 +193,24 @@ func (c *controller) take() []string {
 }
 
 // assigns sends assignments of a revision: "t" under the default check, every
-// second, or "t/300ms" at another interval, or "t:81" with another port.
+// second, or "t/300ms" at another interval, "t/10s/200ms" with rapid confirm, or
+// "t:81" with another port.
 func (c *controller) assigns(revision int64, targets ...string) {
+	c.sends(assignments(revision, targets...))
+}
+
+func (c *controller) sends(a *pb.Assignments) {
 	c.mu.Lock()
-	c.assign = assignments(revision, targets...)
+	c.assign = a
+	c.mu.Unlock()
+	c.wake()
+	synctest.Wait()
+}
+
+// asks sends a query for observations.
+func (c *controller) asks(q *pb.HistoryQuery) {
+	c.mu.Lock()
+	c.queries = append(c.queries, q)
 	c.mu.Unlock()
 	c.wake()
 	synctest.Wait()
@@ -188,10 +220,14 @@ func assignments(revision int64, targets ...string) *pb.Assignments {
 	a := &pb.Assignments{Generation: &pb.Generation{Epoch: 1, Revision: revision}}
 	for _, t := range targets {
 		t, interval, _ := strings.Cut(t, "/")
+		interval, confirm, _ := strings.Cut(interval, "/")
 		t, port, _ := strings.Cut(t, ":")
 		spec := &pb.HealthCheckSpec{Rise: 2, Fall: 3, Interval: durationpb.New(time.Second), Timeout: durationpb.New(500 * time.Millisecond)}
 		if d, err := time.ParseDuration(interval); err == nil {
 			spec.Interval = durationpb.New(d)
+		}
+		if d, err := time.ParseDuration(confirm); err == nil {
+			spec.ConfirmInterval = durationpb.New(d)
 		}
 		probe := &pb.TcpProbe{Port: 80}
 		fmt.Sscan(port, &probe.Port)
@@ -271,6 +307,12 @@ type scene struct {
 // inBubble runs a test with an agent that reports to the named controllers.
 func inBubble(t *testing.T, names []string, test func(t *testing.T, s *scene, cs []*controller)) {
 	t.Helper()
+	inBubbleWith(t, names, func(*Options) {}, test)
+}
+
+// inBubbleWith does so with other options.
+func inBubbleWith(t *testing.T, names []string, with func(*Options), test func(t *testing.T, s *scene, cs []*controller)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		byName := map[string]*controller{}
 		var cs []*controller
@@ -286,12 +328,13 @@ func inBubble(t *testing.T, names []string, test func(t *testing.T, s *scene, cs
 		o.DialOptions = []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
 			return byName["passthrough:"+addr].dial(ctx)
 		})}
+		w := newWorld()
+		o.NewCheck = func(*pb.HealthCheckSpec) (check.Check, error) { return w, nil }
+		with(&o)
 		a, err := New(o)
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWorld()
-		a.build = func(*pb.HealthCheckSpec) (check.Check, error) { return w, nil }
 		ctx, cancel := context.WithCancel(t.Context())
 		ran := make(chan error, 1)
 		go func() { ran <- a.Run(ctx) }()

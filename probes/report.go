@@ -24,6 +24,10 @@ const (
 	refreshEvery   = 30 * time.Second
 	// minorEvery is after how many heartbeats changed reasons are sent.
 	minorEvery = 4
+	// gatherFor is the time after opinions were sent in which changes are gathered: a
+	// change that comes alone goes out at once, and many that come one after the other
+	// are sent 20 times a second. Controllers end streams that bring far more.
+	gatherFor = 50 * time.Millisecond
 	// maxUpdate bounds one message of opinions, in bytes: below the 4 MiB that a
 	// gRPC server takes by default.
 	maxUpdate = 1 << 20
@@ -44,6 +48,7 @@ type reporter struct {
 	a          *Agent
 	controller string
 	log        *slog.Logger
+	random     *rand.Rand       // owned by run
 	conn       *grpc.ClientConn // from prepare on
 
 	mu        sync.Mutex
@@ -52,9 +57,9 @@ type reporter struct {
 	lastErr   error
 }
 
-func newReporter(a *Agent, controller string) *reporter {
+func newReporter(a *Agent, controller string, random *rand.Rand) *reporter {
 	return &reporter{
-		a: a, controller: controller, log: a.o.Log.With("controller", controller),
+		a: a, controller: controller, random: random, log: a.o.Log.With("controller", controller),
 		lastErr: errors.New("not connected yet"), since: time.Now(),
 	}
 }
@@ -97,12 +102,19 @@ func (r *reporter) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-time.After(wait/2 + r.upTo(wait/2)):
 		}
 		wait = min(2*wait, retryMost)
 	}
 	r.lost(nil)
 }
+
+func (r *reporter) upTo(d time.Duration) time.Duration {
+	return time.Duration(r.random.Int64N(int64(d)))
+}
+
+// stream is the agent's end of one stream.
+type stream = grpc.BidiStreamingClient[pb.ReportRequest, pb.ReportResponse]
 
 // report runs one stream to its end.
 func (r *reporter) report(ctx context.Context) error {
@@ -113,8 +125,9 @@ func (r *reporter) report(ctx context.Context) error {
 		return err
 	}
 	received := make(chan error, 1)
-	go func() { received <- r.receive(stream) }()
-	err = r.send(ctx, stream, received)
+	queries := make(chan *pb.HistoryQuery, maxQueries)
+	go func() { received <- r.receive(stream, queries) }()
+	err = r.send(ctx, stream, received, queries)
 	ended := err == nil || errors.Is(err, io.EOF)
 	if !ended {
 		cancel()
@@ -125,40 +138,83 @@ func (r *reporter) report(ctx context.Context) error {
 	return err
 }
 
-// receive takes assignments until the stream ends.
-func (r *reporter) receive(stream grpc.BidiStreamingClient[pb.ReportRequest, pb.ReportResponse]) error {
+// receive takes assignments and queries until the stream ends.
+func (r *reporter) receive(s stream, queries chan<- *pb.HistoryQuery) error {
+	var assignments *list // as this stream brought them
 	for {
-		m, err := stream.Recv()
+		m, err := s.Recv()
 		if err != nil {
 			return err
 		}
 		r.accepted()
-		if a := m.GetAssignments(); a != nil {
-			if err := r.a.follow.offer(a, r.controller); err != nil {
+		switch m := m.GetMessage().(type) {
+		case *pb.ReportResponse_Assignments:
+			if assignments, err = r.a.follow.offer(m.Assignments, r.controller, assignments); err != nil {
 				r.log.Error("assignments refused", "error", err)
+			}
+		case *pb.ReportResponse_History:
+			if n := len(m.History.GetTargets()); n > maxQueryTargets {
+				r.a.m.refused.Inc()
+				r.log.Warn("a query for observations asks for too many targets and is not answered", "targets", n, "most", maxQueryTargets)
+				continue
+			}
+			select {
+			case queries <- m.History:
+			default:
+				r.a.m.refused.Inc()
+				r.log.Warn("a query for observations is not answered: others are under way", "most", maxQueries)
 			}
 		}
 	}
 }
 
+// sending is what one stream has sent.
+type sending struct {
+	*reporter
+	stream stream
+	sent   uint64 // the revision of the book
+	beats  int
+	answer *answer // the query that is being answered
+	// gather runs while changes are gathered.
+	gather    *time.Timer
+	gathering bool
+}
+
 // send sends a hello, all opinions, and then what changes and heartbeats. It
 // returns nil when receiving has ended.
-func (r *reporter) send(ctx context.Context, stream grpc.BidiStreamingClient[pb.ReportRequest, pb.ReportResponse], received chan error) error {
+//
+// Recorded observations are sent in between, at a pace: a small message at a time,
+// so that no opinion waits for more than one, and none waits in the buffers on the
+// way for many.
+func (r *reporter) send(ctx context.Context, st stream, received chan error, queries <-chan *pb.HistoryQuery) error {
+	s := &sending{reporter: r, stream: st, gather: time.NewTimer(0)}
+	defer s.gather.Stop()
+	s.gather.Stop()
 	hello := &pb.AgentHello{Agent: r.a.o.Name, Region: r.a.o.Region, Version: r.a.o.Version, Incarnation: r.a.incarnation}
-	if err := stream.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Hello{Hello: hello}}); err != nil {
+	if err := st.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Hello{Hello: hello}}); err != nil {
 		return err
 	}
 	wake, stop := r.a.book.read()
 	defer stop()
-	opinions, sent := r.a.book.all(time.Now())
-	if err := sendOpinions(stream, opinions, true); err != nil {
+	if err := s.all(true); err != nil {
 		return err
 	}
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
-	refresh := time.NewTicker(refreshEvery - rand.N(refreshEvery/10))
+	refresh := time.NewTicker(refreshEvery - r.upTo(refreshEvery/10))
 	defer refresh.Stop()
-	for beats := 0; ; {
+	pace := time.NewTicker(replyEvery)
+	pace.Stop()
+	defer pace.Stop()
+	for {
+		// A channel that is nil is never ready.
+		asked, more, woken := queries, (<-chan time.Time)(nil), wake
+		if s.answer != nil {
+			asked, more = nil, pace.C
+		}
+		if s.gathering {
+			woken = nil // it keeps what it has
+		}
 		var err error
 		select {
 		case err := <-received:
@@ -166,25 +222,21 @@ func (r *reporter) send(ctx context.Context, stream grpc.BidiStreamingClient[pb.
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-wake:
-			sent, err = r.sendSince(stream, sent)
+		case <-woken:
+			err = s.changed()
+		case <-s.gather.C:
+			s.gathering = false
 		case <-refresh.C:
-			opinions, sent = r.a.book.all(time.Now())
-			err = sendOpinions(stream, opinions, fitOne(opinions))
+			err = s.all(false)
 		case <-beat.C:
-			if beats++; beats%minorEvery == 0 {
-				if sent, err = r.sendSince(stream, sent); err != nil {
-					return err
-				}
+			err = s.beat()
+		case q := <-asked:
+			s.answer = newAnswer(q)
+			pace.Reset(replyEvery)
+		case <-more:
+			if err = s.history(); s.answer == nil {
+				pace.Stop()
 			}
-			if beats == minorEvery {
-				r.accepted() // a stream that is refused does not live that long
-			}
-			g := r.a.follow.current()
-			err = stream.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Heartbeat{Heartbeat: &pb.AgentHeartbeat{
-				ClockMillis: time.Now().UnixMilli(),
-				Generation:  &pb.Generation{Epoch: g.Epoch, Revision: g.Revision},
-			}}})
 		}
 		if err != nil {
 			return err
@@ -192,18 +244,62 @@ func (r *reporter) send(ctx context.Context, stream grpc.BidiStreamingClient[pb.
 	}
 }
 
-// sendSince sends what changed since a revision.
-func (r *reporter) sendSince(stream grpc.BidiStreamingClient[pb.ReportRequest, pb.ReportResponse], revision uint64) (uint64, error) {
-	opinions, to, full := r.a.book.since(revision, time.Now())
-	if len(opinions) == 0 && !full {
-		return to, nil
-	}
-	return to, sendOpinions(stream, opinions, full)
+// all sends all opinions. A refresh that takes more than one message is not sent
+// as a full update: to a controller that is older than OpinionUpdate.more the first
+// message would withdraw, for a moment, what the later ones hold.
+func (s *sending) all(first bool) error {
+	opinions, to := s.a.book.all(time.Now())
+	s.sent = to
+	return s.opinions(opinions, first || fitOne(opinions))
 }
 
-// fitOne tells whether opinions fit into one message. A refresh that takes more
-// is not sent as a full update: the first message would withdraw, for a moment,
-// what the later ones hold.
+// changed sends the opinions that have changed.
+func (s *sending) changed() error {
+	opinions, to, full := s.a.book.since(s.sent, time.Now())
+	s.sent = to
+	if len(opinions) == 0 && !full {
+		return nil
+	}
+	return s.opinions(opinions, full)
+}
+
+// opinions sends opinions, and has changes gathered from then on for a while.
+func (s *sending) opinions(opinions []*pb.Opinion, full bool) error {
+	s.gathering = true
+	defer s.gather.Reset(gatherFor)
+	return sendOpinions(s.stream, opinions, full)
+}
+
+// beat sends a heartbeat, and now and then what has changed in reasons only.
+func (s *sending) beat() error {
+	if s.beats++; s.beats%minorEvery == 0 {
+		if err := s.changed(); err != nil {
+			return err
+		}
+	}
+	if s.beats == minorEvery {
+		s.accepted() // a stream that is refused does not live that long
+	}
+	g := s.a.follow.current()
+	isolated, _ := s.a.isolation.why()
+	return s.stream.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Heartbeat{Heartbeat: &pb.AgentHeartbeat{
+		ClockMillis: time.Now().UnixMilli(),
+		Generation:  &pb.Generation{Epoch: g.Epoch, Revision: g.Revision},
+		Isolated:    isolated,
+	}}})
+}
+
+// history sends the next message of an answer.
+func (s *sending) history() error {
+	reply := s.answer.next(s.a.history, time.Now())
+	if reply.GetLast() {
+		s.answer = nil
+		s.a.m.queries.Inc()
+	}
+	return s.stream.Send(&pb.ReportRequest{Message: &pb.ReportRequest_History{History: reply}})
+}
+
+// fitOne tells whether opinions fit into one message.
 func fitOne(opinions []*pb.Opinion) bool {
 	size := 0
 	for _, o := range opinions {
@@ -212,17 +308,19 @@ func fitOne(opinions []*pb.Opinion) bool {
 	return size < maxUpdate
 }
 
-// sendOpinions sends opinions in as many messages as it takes, of which the
-// first one says that the update is full.
-func sendOpinions(stream grpc.BidiStreamingClient[pb.ReportRequest, pb.ReportResponse], opinions []*pb.Opinion, full bool) error {
+// sendOpinions sends opinions in as many messages as it takes. The first one of a
+// full update says that it is full and all but the last that there are more: only
+// then is the update whole, and what it does not name withdrawn. Nothing else may
+// be sent in between.
+func sendOpinions(st stream, opinions []*pb.Opinion, full bool) error {
 	for first := true; first || len(opinions) > 0; first = false {
 		n, size := 0, 0
 		for n < len(opinions) && (n == 0 || size < maxUpdate) {
 			size += proto.Size(opinions[n]) + 8
 			n++
 		}
-		up := &pb.OpinionUpdate{Full: full && first, Opinions: opinions[:n]}
-		if err := stream.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}); err != nil {
+		up := &pb.OpinionUpdate{Full: full && first, Opinions: opinions[:n], More: full && n < len(opinions)}
+		if err := st.Send(&pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}); err != nil {
 			return err
 		}
 		opinions = opinions[n:]
@@ -235,6 +333,7 @@ func (r *reporter) accepted() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.connected {
+		r.a.follow.alive(r.controller)
 		r.connected, r.since, r.lastErr = true, time.Now(), nil
 		r.a.m.streams.Inc()
 		r.log.Info("controller connected")
@@ -245,6 +344,7 @@ func (r *reporter) accepted() {
 func (r *reporter) lost(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.a.follow.lost(r.controller, time.Now())
 	if r.connected {
 		r.connected, r.since = false, time.Now()
 		r.a.m.streams.Dec()

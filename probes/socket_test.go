@@ -78,7 +78,7 @@ func TestOverSockets(t *testing.T) {
 		t.Fatalf("%s: the controller is told %q, want %q", target, got, want+" "+reason)
 	}
 	await("127.0.0.1", "H", "HTTP 200")
-	await("127.0.0.2", "?", "refused: 127.0.0.2 is a loopback address; --allow-target allows it")
+	await("127.0.0.2", "?", "refused: a loopback address; --allow-target allows it")
 	code.Store(503)
 	await("127.0.0.1", "U", "HTTP 503")
 	code.Store(200)

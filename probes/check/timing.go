@@ -12,7 +12,10 @@ import (
 // Timing is when a target is checked and what makes an opinion of it.
 type Timing struct {
 	Interval, Timeout time.Duration
-	Thresholds        health.Thresholds
+	// Confirm is the interval after the first failure of a healthy target until
+	// it is unhealthy or has passed again; 0: the interval stays.
+	Confirm    time.Duration
+	Thresholds health.Thresholds
 }
 
 // The defaults and bounds of a specification, for what a controller of another
@@ -37,6 +40,9 @@ func TimingOf(spec *pb.HealthCheckSpec) Timing {
 	}
 	t.Interval = max(t.Interval, minInterval)
 	t.Timeout = min(t.Timeout, t.Interval)
+	if c := spec.GetConfirmInterval().AsDuration(); c > 0 {
+		t.Confirm = min(max(c, minInterval), t.Interval)
+	}
 	return t
 }
 
