@@ -185,6 +185,8 @@ var matrix = map[string]string{
 	"/fairlead.v1.InsightService/GetStatus":                           "viewer operator admin",
 	"/fairlead.v1.InsightService/Watch":                               "viewer operator admin",
 	"/fairlead.v1.InsightService/ListEvents":                          "viewer operator admin",
+	"/fairlead.v1.InsightService/GetHistory":                          "viewer operator admin",
+	"/fairlead.v1.OverrideService/ReleaseLatch":                       "operator admin",
 	"/grpc.health.v1.Health/Check":                                    "viewer operator admin",
 	"/grpc.health.v1.Health/List":                                     "viewer operator admin",
 	"/grpc.health.v1.Health/Watch":                                    "viewer operator admin",
@@ -402,6 +404,19 @@ spec: {zone: other.test, policy: nearest, endpoints: [{name: e, region: eu-west,
 	}
 	_, err = eu.Apply(t.Context(), &pb.ApplyRequest{})
 	wantCode(t, err, codes.PermissionDenied, "needs admin or above")
+
+	// Latches are as drains: the guard is everybody's. Whoever may release one
+	// that does not stand is told so.
+	release := func(c *running, latch string) error {
+		_, err := c.ReleaseLatch(t.Context(), &pb.ReleaseLatchRequest{Latch: latch, Reason: "r"})
+		return err
+	}
+	wantCode(t, release(eu, "guard"), codes.PermissionDenied, "the mass-withdrawal guard is outside the scope")
+	wantCode(t, release(eu, "failback/www.example.test/us-east"), codes.PermissionDenied, "is outside the scope")
+	wantCode(t, release(eu, "failback/www.example.test/eu-west"), codes.NotFound, "stands")
+	wantCode(t, release(s.as("operator/z/zone/example.test"), "failback/www.other.test/eu-west"), codes.PermissionDenied, "is outside the scope")
+	wantCode(t, release(s.as("operator/z/zone/example.test"), "failback/www.example.test/eu-west"), codes.NotFound, "stands")
+	wantCode(t, release(root, "guard"), codes.NotFound, "stands")
 
 	zone := s.as("operator/z/zone/example.test")
 	_, err = drain(zone, "eu-west", "")

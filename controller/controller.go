@@ -20,10 +20,12 @@ import (
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead-dns/fairlead/controller/access"
 	"github.com/fairlead-dns/fairlead/controller/api"
 	"github.com/fairlead-dns/fairlead/controller/catalog"
+	"github.com/fairlead-dns/fairlead/controller/checkpoint"
 	"github.com/fairlead-dns/fairlead/controller/feed"
 	"github.com/fairlead-dns/fairlead/controller/limits"
 	"github.com/fairlead-dns/fairlead/controller/planner"
@@ -32,7 +34,9 @@ import (
 	"github.com/fairlead-dns/fairlead/controller/verdicts"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
+	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
 const (
@@ -64,6 +68,9 @@ type Options struct {
 	// StateDir keeps the last verified generations, to start from while etcd
 	// is away; empty: none are kept.
 	StateDir string
+	// Certificates are its own and the CAs behind them, for the status; nil: none
+	// are shown.
+	Certificates func(now time.Time) []*pb.CertificateStatus
 	// Limits of what one caller may ask; zero: the defaults.
 	Limits     limits.Options
 	Log        *slog.Logger
@@ -94,10 +101,12 @@ type Server struct {
 	collector *catalog.Collector
 	judge     *verdicts.Judge
 	feed      *feed.Server
-	api       *api.Server
-	grpc      *grpc.Server
-	health    *grpchealth.Server
-	rest      *rest.Server
+	// checkpoint is beside the verdicts' way, never on it.
+	checkpoint *checkpoint.Checkpointer
+	api        *api.Server
+	grpc       *grpc.Server
+	health     *grpchealth.Server
+	rest       *rest.Server
 }
 
 // New wires a controller; Run starts it.
@@ -116,17 +125,28 @@ func New(o Options) (*Server, error) {
 		}
 	}
 	cat := catalog.New(o.Store, o.Log)
+	plans := &judged{}
 	p := planner.New(planner.Options{
 		Store: o.Store, Catalog: cat, Dir: dir, Log: o.Log, Registerer: o.Registerer,
-		OnPlan: func(c *planner.Current) { judge.SetPlan(judgedBy(c)) },
+		OnPlan: func(c *planner.Current) { judge.SetPlan(plans.by(c)) },
 	})
-	f := feed.New(feed.Options{Planner: p, Judge: judge, Authorize: access.Nameserver, Log: o.Log})
+	f := feed.New(feed.Options{Planner: p, Judge: judge, Authorize: access.Nameserver, Log: o.Log, Registerer: o.Registerer})
 	s := &Server{
 		opts: o, planner: p, collector: catalog.NewCollector(catalog.CollectorOptions{Catalog: cat, Name: o.Name, Log: o.Log, Registerer: o.Registerer}), judge: judge, feed: f, health: grpchealth.NewServer(),
 		api: api.New(api.Options{
-			Name: o.Name, Version: o.Version, Catalog: cat, Planner: p, Judge: judge, Feed: f, Geo: o.Geo, Log: o.Log,
+			Name: o.Name, Version: o.Version, Catalog: cat, Planner: p, Judge: judge, Feed: f, Geo: o.Geo, Certificates: o.Certificates, Log: o.Log,
 		}),
 	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(nameserverGauges(f, p)...)
+	}
+	s.checkpoint = checkpoint.New(checkpoint.Options{
+		Store: o.Store, Name: o.Name, Log: o.Log, Registerer: o.Registerer,
+		Table: func(now time.Time) (*pb.HealthTable, uint64) { return checkpointOf(judge.State(), now) },
+		Seed: func(t *pb.HealthTable, age time.Duration) {
+			judge.Seed(verdicts.SeedTable{From: "checkpoint", Verdicts: t.GetTargets(), Age: age, Latches: t.GetLatches()})
+		},
+	})
 	o.Limits.Registerer = o.Registerer
 	lim, err := limits.New(o.Limits)
 	if err != nil {
@@ -159,13 +179,20 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// judgedBy is what the judge needs to know of a plan.
-func judgedBy(c *planner.Current) verdicts.Plan {
-	p := verdicts.Plan{Generation: c.Generation, Assignments: c.Plan.Compiled.Assignments}
-	for _, a := range c.Plan.Compiled.Agents {
-		p.Agents = append(p.Agents, verdicts.Agent{Name: a.Name, Region: a.Region})
+// checkpointOf is the verdicts as they are kept in etcd: without the evidence.
+func checkpointOf(st *verdicts.State, now time.Time) (*pb.HealthTable, uint64) {
+	if !st.Ready {
+		return nil, 0
 	}
-	return p
+	t := &pb.HealthTable{SaveTime: timestamppb.New(now), Latches: healthpb.Latches(st.Latches, now)}
+	for target := range st.All() {
+		if target.Last != regions.Unknown {
+			v := target.Verdict
+			v.Votes = nil
+			t.Targets = append(t.Targets, healthpb.TargetHealth(target.ID, v, now))
+		}
+	}
+	return t, uint64(st.Digest)
 }
 
 // restCaller hands the certificate of an HTTP client on, as gRPC would.
@@ -208,6 +235,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.feed.Run(ctx) })
 	g.Go(func() error { return s.api.Run(ctx) })
 	g.Go(func() error { return s.collector.Run(ctx) })
+	g.Go(func() error { return s.checkpoint.Run(ctx) })
 	g.Go(func() error { return s.expire(ctx) })
 	g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
 	g.Go(func() error {

@@ -20,24 +20,34 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Changes of different kinds come in any order, and those of one kind that
+	// come together are told as one. So each is waited for before the next is
+	// made, among all that was told since the one before.
+	var told []*pb.WatchResponse
+	since := 0
 	next := func(what string, pick func(*pb.WatchResponse) bool) *pb.WatchResponse {
 		t.Helper()
-		for {
-			m, err := w.Recv()
-			if err != nil {
-				t.Fatalf("waiting for %s: %v", what, err)
+		for i := since; ; i++ {
+			if i == len(told) {
+				m, err := w.Recv()
+				if err != nil {
+					t.Fatalf("waiting for %s: %v; told since the last change: %v", what, err, told[since:])
+				}
+				if m.GetTime() == nil {
+					t.Errorf("no time in %v", m)
+				}
+				told = append(told, m)
 			}
-			if m.GetTime() == nil {
-				t.Errorf("no time in %v", m)
-			}
-			if pick(m) {
-				return m
+			if pick(told[i]) {
+				return told[i]
 			}
 		}
 	}
+	change := func() { since = len(told) }
 	next("the generation", func(m *pb.WatchResponse) bool { return m.GetGeneration().GetConfigurationChanged() })
 	next("the end of the present state", func(m *pb.WatchResponse) bool { return m.GetHeartbeat() != nil })
 
+	change()
 	agent, err := pb.NewAgentServiceClient(c.conn).Report(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +72,7 @@ func TestWatch(t *testing.T) {
 	}
 	next("the agent", func(m *pb.WatchResponse) bool { return m.GetMember().GetAgent().GetConnected() })
 
+	change()
 	if _, err := c.DrainRegion(ctx, &pb.DrainRegionRequest{Region: "us-east", Reason: "fibre cut"}); err != nil {
 		t.Fatal(err)
 	}
@@ -69,12 +80,15 @@ func TestWatch(t *testing.T) {
 	if g.GetConfigurationChanged() || g.GetPrevious() == nil || g.GetOverridesAdded()[0].GetReason() != "fibre cut" {
 		t.Errorf("%v", g)
 	}
+	change()
 	if _, err := c.UndrainRegion(ctx, &pb.UndrainRegionRequest{Region: "us-east", Reason: "mended"}); err != nil {
 		t.Fatal(err)
 	}
 	next("the undrain", func(m *pb.WatchResponse) bool { return len(m.GetGeneration().GetOverridesRemoved()) > 0 })
+	change()
 	ns := c.subscribe(&pb.NameserverHello{Nameserver: "ns-1"})
 	next("the nameserver", func(m *pb.WatchResponse) bool { return m.GetMember().GetNameserver().GetConnected() })
+	change()
 	ns.close()
 	next("that it left", func(m *pb.WatchResponse) bool {
 		return m.GetMember().GetNameserver() != nil && !m.GetMember().GetNameserver().GetConnected()

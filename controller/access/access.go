@@ -47,9 +47,11 @@ var least = map[string]identity.Role{
 	"/fairlead.v1.InsightService/GetStatus":       identity.Viewer,
 	"/fairlead.v1.InsightService/Watch":           identity.Viewer,
 	"/fairlead.v1.InsightService/ListEvents":      identity.Viewer,
+	"/fairlead.v1.InsightService/GetHistory":      identity.Viewer,
 
-	"/fairlead.v1.RegionService/DrainRegion":   identity.Operator,
-	"/fairlead.v1.RegionService/UndrainRegion": identity.Operator,
+	"/fairlead.v1.RegionService/DrainRegion":    identity.Operator,
+	"/fairlead.v1.RegionService/UndrainRegion":  identity.Operator,
+	"/fairlead.v1.OverrideService/ReleaseLatch": identity.Operator,
 
 	"/fairlead.v1.CatalogService/Apply":              identity.Admin,
 	"/fairlead.v1.CatalogService/UpdateResource":     identity.Admin,
@@ -189,6 +191,19 @@ func Drain(ctx context.Context, region, zone, service string) error {
 	}
 	if !id.Scope.AllowsService(zone, service, []string{region}) {
 		return outside(id, fmt.Sprintf("service %s in region %s", service, region))
+	}
+	return nil
+}
+
+// Everything refuses whoever's scope has limits: what a call changes concerns
+// all regions and services.
+func Everything(ctx context.Context, what string) error {
+	id := Caller(ctx)
+	if err := mustBePerson(id); err != nil {
+		return err
+	}
+	if !id.Scope.All() {
+		return outside(id, what)
 	}
 	return nil
 }

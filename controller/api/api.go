@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -37,7 +38,9 @@ type Options struct {
 	Judge         *verdicts.Judge
 	Feed          *feed.Server
 	Geo           *geo.Database
-	Log           *slog.Logger
+	// Certificates are this controller's own and the CAs behind them; optional.
+	Certificates func(now time.Time) []*pb.CertificateStatus
+	Log          *slog.Logger
 }
 
 // Server implements the public services.

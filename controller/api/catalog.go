@@ -34,7 +34,11 @@ func (s *Server) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResp
 		if err := access.Changes(ctx, diff.Changes); err != nil {
 			return catalog.Edit{}, err
 		}
-		return s.finish(v, next, diff)
+		e, err := s.finish(v, next, diff)
+		if err == nil {
+			resp.Warnings = config.WarningsOf(v.Set, next, req.GetResources())
+		}
+		return e, err
 	}
 	if req.GetDryRun() {
 		v, err := s.opts.Catalog.Read(ctx)
@@ -51,7 +55,9 @@ func (s *Server) Apply(ctx context.Context, req *pb.ApplyRequest) (*pb.ApplyResp
 		id: req.GetRequestId(), action: "apply", reason: req.GetReason(),
 		request:  &pb.ApplyRequest{Resources: req.GetResources(), Prune: req.GetPrune(), Reason: req.GetReason()},
 		response: resp, edit: edit,
-		short: func() proto.Message { return &pb.ApplyResponse{Unchanged: resp.GetUnchanged()} },
+		short: func() proto.Message {
+			return &pb.ApplyResponse{Unchanged: resp.GetUnchanged(), Warnings: resp.GetWarnings()}
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -37,6 +37,7 @@ func (s *Server) steering(cur *planner.Current) (*steer.View, *verdicts.State, e
 	defer s.viewMu.Unlock()
 	v := &s.view
 	if v.cur == cur && v.geo == db.Digest() && v.state != nil && v.state.Version == st.Version {
+		v.view = v.view.At(time.Now())
 		return v.view, st, nil
 	}
 	if v.rankings == nil || v.cur == nil || v.cur.Plan.Compiled != cur.Plan.Compiled || v.geo != db.Digest() {
@@ -49,11 +50,11 @@ func (s *Server) steering(cur *planner.Current) (*steer.View, *verdicts.State, e
 	states := make([]steer.TargetState, len(cur.Plan.Targets))
 	for i := range states {
 		if t, ok := st.Get(cur.Plan.Targets[i].ID); ok {
-			states[i] = steer.TargetState{Verdict: t.Last, Since: t.Since}
+			states[i] = plan.TargetState(cur.Plan.Base, t.Verdict)
 		}
 	}
 	v.cur, v.state = cur, st
-	v.view = steer.NewView(cur.Plan.Plan, v.rankings.Tables, states)
+	v.view = steer.NewView(steer.Inputs{Plan: cur.Plan.Plan, Tables: v.rankings.Tables, States: states, Latches: st.Latches, Now: time.Now()})
 	return v.view, st, nil
 }
 
@@ -96,16 +97,23 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 		Alarms: s.opts.Planner.Alarms(),
 	}
 	now := time.Now()
+	if s.opts.Certificates != nil {
+		resp.Certificates = s.opts.Certificates(now)
+	}
 	cur := s.opts.Planner.Current()
 	s.addMembers(resp, cur, now)
 	if cur == nil {
 		return resp, nil
+	}
+	for _, i := range cur.Ignored() {
+		resp.IgnoredOverrides = append(resp.IgnoredOverrides, &pb.IgnoredOverride{Override: i.Override, Reason: i.Reason})
 	}
 	resp.Generation, resp.Overrides = generation(cur.Generation), cur.Overrides
 	view, _, err := s.steering(cur)
 	if err != nil {
 		return nil, toStatus(err)
 	}
+	resp.Latches, resp.Guard = latchStatus(view, st, now), guardStatus(st, now)
 	resp.Regions = make([]*pb.RegionStatus, len(view.Plan.Regions))
 	for i := range resp.Regions {
 		resp.Regions[i] = &pb.RegionStatus{Region: view.Plan.Regions[i].Name}
@@ -117,7 +125,9 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 }
 
 // serviceStatus counts a service's endpoints, also towards their regions. An
-// endpoint counts as healthy while all of its families are.
+// endpoint counts as healthy while all of its families are, and as unjudged
+// while one of them is and none is known to be unhealthy: that it answers
+// because its service says so is no health.
 func serviceStatus(v *steer.View, st *verdicts.State, i int32, regionStatus []*pb.RegionStatus, now time.Time) *pb.ServiceStatus {
 	svc := &v.Plan.Services[i]
 	out := &pb.ServiceStatus{Service: svc.Name, Policy: v.Plan.Policies[svc.Policy].Name}
@@ -126,20 +136,25 @@ func serviceStatus(v *steer.View, st *verdicts.State, i int32, regionStatus []*p
 		region := regionStatus[ep.Region]
 		out.Endpoints++
 		region.Endpoints++
-		healthy, drained := true, false
+		healthy, unjudged, drained := true, false, false
 		for _, f := range []regions.Family{regions.V4, regions.V6} {
 			if !ep.Has(f) {
 				continue
 			}
 			effect := v.Effect(i, e, f)
-			healthy = healthy && effect.Healthy
+			switch {
+			case effect.HealthBy == regions.ByNeverJudged:
+				unjudged = true
+			case !effect.Healthy:
+				healthy = false
+			}
 			drained = drained || effect.Drained || effect.ForcedDown
 			if effect.Serves() {
 				continue
 			}
 			problem := &pb.EndpointExplanation{
 				Endpoint: ep.Name, Address: ep.CNAME, State: effect.String(), DecidedBy: effect.By.String(),
-				Detail: plan.Detail(effect, v.State(ep.Target[f]), now),
+				Detail: v.Endpoint(i, e, f, now).Detail,
 			}
 			if ep.Addr[f].IsValid() {
 				problem.Address = ep.Addr[f].String()
@@ -151,7 +166,11 @@ func serviceStatus(v *steer.View, st *verdicts.State, i int32, regionStatus []*p
 			}
 			out.Problems = append(out.Problems, problem)
 		}
-		if healthy {
+		switch {
+		case healthy && unjudged:
+			out.Unjudged++
+			region.Unjudged++
+		case healthy:
 			out.Healthy++
 			region.Healthy++
 		}
@@ -169,7 +188,7 @@ func (s *Server) addMembers(resp *pb.GetStatusResponse, cur *planner.Current, no
 	for _, a := range s.opts.Judge.Agents() {
 		resp.Agents = append(resp.Agents, &pb.AgentStatus{
 			Agent: a.Name, Region: a.Region, Registered: a.Registered, Connected: a.Connected,
-			HeardMillis: age(now, a.Heard), Targets: uint32(a.Targets),
+			HeardMillis: age(now, a.Heard), Targets: uint32(a.Targets), Isolated: a.Isolated, ClockSkewMillis: a.ClockSkew.Milliseconds(),
 		})
 	}
 	registered := map[string]string{}
@@ -187,6 +206,7 @@ func (s *Server) addMembers(resp *pb.GetStatusResponse, cur *planner.Current, no
 		out := &pb.NameserverStatus{
 			Nameserver: n.Name, Region: n.Region, Registered: known, Connected: n.Connected,
 			Following: n.Following, HeardMillis: age(now, n.HeardAt), Refusal: n.Refusal,
+			HealthAgeMillis: healthpb.Millis(n.HealthAge), HealthState: n.HealthState,
 		}
 		if !n.Generation.IsZero() {
 			out.Generation = &pb.Generation{Epoch: n.Generation.Epoch, Revision: n.Generation.Revision}

@@ -85,6 +85,7 @@ type watcher struct {
 	cur   *planner.Current
 	state *verdicts.State
 	known map[string]*pb.MemberChange
+	event uint64 // the number of the newest
 	sent  time.Time
 }
 
@@ -139,6 +140,9 @@ func (w *watcher) wait(ctx context.Context, until <-chan time.Time) error {
 func (w *watcher) begin(initial bool) error {
 	now := time.Now()
 	w.known = map[string]*pb.MemberChange{}
+	for _, e := range w.judge.Events(0) {
+		w.event = e.Number
+	}
 	if !initial {
 		w.cur, w.state, w.sent = w.current(), w.judge.State(), now
 		for _, m := range w.members(w.cur, now) {
@@ -165,6 +169,12 @@ func (w *watcher) begin(initial bool) error {
 func (w *watcher) tell(now time.Time) error {
 	if err := w.tellGeneration(now); err != nil {
 		return err
+	}
+	for _, e := range w.judge.Events(w.event) {
+		w.event = e.Number
+		if err := w.message(&pb.WatchResponse{Change: &pb.WatchResponse_Health{Health: &pb.HealthEvent{Kind: e.Kind, Subject: e.Subject, Text: e.Text}}}, now); err != nil {
+			return err
+		}
 	}
 	before, state := w.state, w.judge.State()
 	if before.Version == state.Version {
@@ -312,10 +322,11 @@ func (w *watcher) tellMember(m *pb.MemberChange, now time.Time) error {
 func sameMember(a, b *pb.MemberChange) bool {
 	if x := a.GetAgent(); x != nil {
 		y := b.GetAgent()
-		return x.GetRegion() == y.GetRegion() && x.GetRegistered() == y.GetRegistered() && x.GetConnected() == y.GetConnected()
+		return x.GetRegion() == y.GetRegion() && x.GetRegistered() == y.GetRegistered() && x.GetConnected() == y.GetConnected() &&
+			x.GetIsolated() == y.GetIsolated()
 	}
 	x, y := a.GetNameserver(), b.GetNameserver()
 	return x.GetRegion() == y.GetRegion() && x.GetRegistered() == y.GetRegistered() && x.GetConnected() == y.GetConnected() &&
-		x.GetFollowing() == y.GetFollowing() && x.GetRefusal() == y.GetRefusal() &&
+		x.GetFollowing() == y.GetFollowing() && x.GetRefusal() == y.GetRefusal() && x.GetHealthState() == y.GetHealthState() &&
 		x.GetGeneration().GetEpoch() == y.GetGeneration().GetEpoch() && x.GetGeneration().GetRevision() == y.GetGeneration().GetRevision()
 }

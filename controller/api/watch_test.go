@@ -165,7 +165,7 @@ func (w *watched) are(members ...*pb.MemberChange) {
 
 // verdict makes the judge adopt a verdict on a target that has none.
 func (w *watched) verdict(target string, s pb.HealthStatus) {
-	w.judge.Seed([]*pb.TargetHealth{{Target: target, Verdict: s}}, 0, "test")
+	w.judge.Seed(verdicts.SeedTable{From: "test", Verdicts: []*pb.TargetHealth{{Target: target, Verdict: s}}})
 	time.Sleep(2 * watchPause)
 	synctest.Wait()
 }

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -19,6 +21,7 @@ import (
 	"github.com/fairlead-dns/fairlead/controller/planner"
 	"github.com/fairlead-dns/fairlead/controller/verdicts"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
@@ -28,18 +31,41 @@ const (
 	helloWait = 5 * time.Second
 	// maxDigests bounds one request for objects.
 	maxDigests = 1000
+	// messageRate is how many messages a second a nameserver may send, messageBurst
+	// how many at once. It sends a few for each generation and each change of what
+	// it follows, and one now and then; each has its cost for all others.
+	messageRate, messageBurst = 50, 200
 )
 
-var errStopping = status.Error(codes.Unavailable, "the controller is stopping")
+var (
+	errStopping = status.Error(codes.Unavailable, "the controller is stopping")
+	errFlood    = status.Errorf(codes.ResourceExhausted, "more than %d messages a second for too long: acknowledge generations and tell what changed", messageRate)
+)
+
+// Plans is where the feed gets generations from: a *planner.Planner, and in
+// the simulation, which has no etcd, a source of its own.
+type Plans interface {
+	// Current is the published generation, nil before the first.
+	Current() *planner.Current
+	// Recent are the generations whose objects are handed out, newest first.
+	Recent() []*planner.Current
+	// Changed is closed when Current changes.
+	Changed() <-chan struct{}
+	// Saw and Lost tell which generation a nameserver has, and that it left.
+	Saw(nameserver string, gen regions.Generation, installation string)
+	Lost(nameserver string)
+}
 
 // Options is what the feed needs.
 type Options struct {
-	Planner *planner.Planner
+	Planner Plans
 	Judge   *verdicts.Judge
 	// Authorize refuses a caller that may not speak for a nameserver; nil
 	// accepts all.
 	Authorize func(ctx context.Context, nameserver, region string) error
 	Log       *slog.Logger
+	// Registerer takes the feed's metrics; nil: none.
+	Registerer prometheus.Registerer
 }
 
 // Server implements pb.FeedServiceServer.
@@ -47,6 +73,9 @@ type Server struct {
 	pb.UnimplementedFeedServiceServer
 	opts    Options
 	stopped chan struct{} // closed when Run returns
+	shared  shared
+	// throttled counts the streams that ended because they sent too much.
+	throttled prometheus.Counter
 
 	mu      sync.Mutex
 	subs    map[string]*subscriber // by nameserver; those that left too
@@ -55,14 +84,33 @@ type Server struct {
 
 // New returns a feed server.
 func New(o Options) *Server {
-	return &Server{opts: o, stopped: make(chan struct{}), subs: map[string]*subscriber{}, changed: make(chan struct{})}
+	s := &Server{
+		opts: o, stopped: make(chan struct{}), subs: map[string]*subscriber{}, changed: make(chan struct{}),
+		throttled: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "fairlead", Subsystem: "controller", Name: "nameservers_throttled_total",
+			Help: "Streams of nameservers that ended because they sent too much.",
+		}),
+	}
+	if o.Registerer != nil {
+		o.Registerer.MustRegister(s.throttled)
+	}
+	return s
 }
 
 // Run ends the streams when ctx ends: their nameservers go elsewhere at once.
+// Meanwhile it lets go of messages that nobody will be sent any more.
 func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
-	close(s.stopped)
-	return nil
+	defer close(s.stopped)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			s.shared.forget(now)
+		}
+	}
 }
 
 // subscribeStream is the controller's end of a subscription.
@@ -87,8 +135,10 @@ func (s *Server) Subscribe(stream subscribeStream) error {
 	case <-ctx.Done():
 		return endOf(ctx)
 	case h := <-hello:
-		if len(h.GetVerdicts()) > 0 && s.ours(h) {
-			s.opts.Judge.Seed(h.GetVerdicts(), healthpb.Age(h.GetVerdictsAgeMillis()), h.GetNameserver())
+		if len(h.GetVerdicts())+len(h.GetLatches().GetLatches()) > 0 && s.ours(h) {
+			s.opts.Judge.Seed(verdicts.SeedTable{
+				From: h.GetNameserver(), Verdicts: h.GetVerdicts(), Age: healthpb.Age(h.GetVerdictsAgeMillis()), Latches: h.GetLatches(),
+			})
 		}
 	}
 	return s.push(ctx, stream, resync)
@@ -140,6 +190,7 @@ func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHell
 	}
 	defer s.leave(sub)
 	hello <- first.GetHello()
+	budget := rate.NewLimiter(messageRate, messageBurst)
 	for {
 		m, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -148,13 +199,21 @@ func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHell
 		if err != nil {
 			return err
 		}
+		if !budget.Allow() {
+			s.throttled.Inc()
+			s.opts.Log.Warn("nameserver floods: its stream ends", "nameserver", sub.name, "region", sub.region)
+			return errFlood
+		}
 		switch m := m.GetMessage().(type) {
 		case *pb.SubscribeRequest_Hello:
 			return status.Error(codes.InvalidArgument, "a second hello: open a new stream instead")
 		case *pb.SubscribeRequest_Acknowledgement:
 			s.acknowledge(sub, m.Acknowledgement)
 		case *pb.SubscribeRequest_Following:
-			s.heard(sub, m.Following.GetFollowing())
+			s.heard(sub, m.Following)
+			if l := m.Following.GetLatches(); len(l.GetLatches()) > 0 && s.ours(first.GetHello()) {
+				s.opts.Judge.Seed(verdicts.SeedTable{From: sub.name, Latches: l})
+			}
 		case *pb.SubscribeRequest_Resync:
 			select {
 			case resync <- struct{}{}:

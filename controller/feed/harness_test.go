@@ -162,11 +162,12 @@ type subscription struct {
 	stream grpc.BidiStreamingClient[pb.SubscribeRequest, pb.SubscribeResponse]
 	cancel func()
 
-	table  map[string]regions.Status
-	digest health.Digest
-	fulls  int // full updates that began
-	deltas int
-	beat   *pb.Heartbeat
+	table   map[string]health.Verdict
+	latches []regions.Latch
+	digest  health.Digest
+	fulls   int // full updates that began
+	deltas  int
+	beat    *pb.Heartbeat
 }
 
 func (s *station) subscribe(hello *pb.NameserverHello) *subscription {
@@ -205,21 +206,26 @@ func (n *subscription) read() *pb.SubscribeResponse {
 	case m.GetHealth() != nil:
 		u := m.GetHealth()
 		if u.GetFull() {
-			n.table, n.digest = map[string]regions.Status{}, 0
+			n.table, n.latches, n.digest = map[string]health.Verdict{}, nil, 0
 			n.fulls++
 		} else {
 			n.deltas++
 		}
+		if u.GetLatches() != nil {
+			is := healthpb.ParseLatches(u.GetLatches(), time.Now())
+			n.digest = n.digest.ReplaceLatches(n.latches, is)
+			n.latches = is
+		}
 		for _, h := range u.GetTargets() {
 			if old, had := n.table[h.GetTarget()]; had {
-				n.digest = n.digest.Remove(h.GetTarget(), old)
+				n.digest = n.digest.RemoveVerdict(h.GetTarget(), old)
 			}
-			st, _ := healthpb.ParseStatus(h.GetVerdict())
-			n.table[h.GetTarget()] = st
-			n.digest = n.digest.Add(h.GetTarget(), st)
+			v := healthpb.ParseTargetHealth(h, time.Now())
+			n.table[h.GetTarget()] = v
+			n.digest = n.digest.AddVerdict(h.GetTarget(), v)
 		}
 		for _, id := range u.GetRemoved() {
-			n.digest = n.digest.Remove(id, n.table[id])
+			n.digest = n.digest.RemoveVerdict(id, n.table[id])
 			delete(n.table, id)
 		}
 		if u.GetDigest() != uint64(n.digest) {
@@ -242,8 +248,8 @@ func (n *subscription) until(ok func() bool) {
 
 func (n *subscription) count(st regions.Status) int {
 	c := 0
-	for _, s := range n.table {
-		if s == st {
+	for _, v := range n.table {
+		if v.Last == st {
 			c++
 		}
 	}

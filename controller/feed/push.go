@@ -3,8 +3,11 @@ package feed
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fairlead-dns/fairlead/controller/planner"
@@ -53,8 +56,12 @@ func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan
 		}
 		beatDue = beatDue || sent == nil || sent.Ready != st.Ready
 		if sent == nil || sent.Version != st.Version {
-			for u := range updates(st, sent, now) {
-				if err := stream.Send(&pb.SubscribeResponse{Message: &pb.SubscribeResponse_Health{Health: u}}); err != nil {
+			list, err := s.shared.updates(st, sent, now)
+			if err != nil {
+				return status.Errorf(codes.Internal, "verdicts: %v", err)
+			}
+			for _, m := range list {
+				if err := stream.Send(m); err != nil {
 					return err
 				}
 			}
@@ -89,8 +96,13 @@ func updates(st, sent *verdicts.State, now time.Time) iter.Seq[*pb.HealthUpdate]
 		version := &pb.HealthVersion{Incarnation: st.Version.Incarnation, Number: st.Version.Number}
 		u := &pb.HealthUpdate{Version: version, Full: sent == nil}
 		var digest health.Digest
+		var latches []regions.Latch
 		if sent != nil {
-			digest = sent.Digest
+			digest, latches = sent.Digest, sent.Latches
+		}
+		if sent == nil || !slices.Equal(latches, st.Latches) {
+			u.Latches = healthpb.Latches(st.Latches, now)
+			digest = digest.ReplaceLatches(latches, st.Latches)
 		}
 		count, size := 0, 0
 		add := func(bytes int) bool {
@@ -113,10 +125,10 @@ func updates(st, sent *verdicts.State, now time.Time) iter.Seq[*pb.HealthUpdate]
 			}
 			if sent != nil {
 				if old, had := sent.Get(t.ID); had {
-					digest = digest.Remove(t.ID, old.Last)
+					digest = digest.RemoveVerdict(t.ID, old.Verdict)
 				}
 			}
-			digest = digest.Add(t.ID, t.Last)
+			digest = digest.AddVerdict(t.ID, t.Verdict)
 			u.Targets = append(u.Targets, m)
 			return true
 		}
@@ -138,11 +150,11 @@ func updates(st, sent *verdicts.State, now time.Time) iter.Seq[*pb.HealthUpdate]
 					return
 				}
 				old, _ := sent.Get(id)
-				digest = digest.Remove(id, old.Last)
+				digest = digest.RemoveVerdict(id, old.Verdict)
 				u.Removed = append(u.Removed, id)
 			}
 		}
-		if u.Full || count > 0 {
+		if u.Full || u.Latches != nil || count > 0 {
 			u.Digest = uint64(digest)
 			yield(u)
 		}

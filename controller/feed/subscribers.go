@@ -3,6 +3,7 @@ package feed
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
 const (
@@ -30,6 +32,8 @@ type subscriber struct {
 	generation                 regions.Generation
 	refusal                    string
 	following                  bool
+	healthAge                  time.Duration // when heard
+	healthState                string
 	heardAt                    time.Time
 }
 
@@ -125,10 +129,13 @@ func (s *Server) acknowledge(sub *subscriber, a *pb.PlanAcknowledgement) {
 	}
 }
 
-func (s *Server) heard(sub *subscriber, following bool) {
+func (s *Server) heard(sub *subscriber, f *pb.Following) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub.heardAt, sub.following = time.Now(), following
+	sub.heardAt, sub.following, sub.healthAge = time.Now(), f.GetFollowing(), healthpb.Age(f.GetHealthAgeMillis())
+	if sub.healthState = f.GetHealthState(); !slices.Contains(healthStates, sub.healthState) {
+		sub.healthState = "" // of another version
+	}
 	s.revive(sub)
 }
 
@@ -151,14 +158,22 @@ func (s *Server) notify() {
 	s.changed = make(chan struct{})
 }
 
+// healthStates is what the age of its verdicts makes them at a nameserver.
+var healthStates = []string{"fresh", "frozen", "fail-open"}
+
 // Nameserver is one nameserver as the feed knows it.
 type Nameserver struct {
 	Name, Region string
+	Installation string // whose generation it serves; empty: not known
 	Connected    bool
 	Generation   regions.Generation
 	Refusal      string
 	Following    bool
 	HeardAt      time.Time
+	// HealthAge is how old the verdicts are that it answers by, HealthState what
+	// that makes them; empty: it has not said.
+	HealthAge   time.Duration
+	HealthState string
 }
 
 // Nameservers lists the nameservers that are or were subscribed, by name.
@@ -169,7 +184,7 @@ func (s *Server) Nameservers() []Nameserver {
 	var out []Nameserver
 	for _, n := range s.subs {
 		if n.connected || now.Sub(n.heardAt) <= keepGone {
-			out = append(out, Nameserver{n.name, n.region, n.connected, n.generation, n.refusal, n.following, n.heardAt})
+			out = append(out, Nameserver{n.name, n.region, n.installation, n.connected, n.generation, n.refusal, n.following, n.heardAt, n.healthAge + now.Sub(n.heardAt), n.healthState})
 		}
 	}
 	slices.SortFunc(out, func(a, b Nameserver) int { return cmp.Compare(a.Name, b.Name) })
@@ -177,8 +192,8 @@ func (s *Server) Nameservers() []Nameserver {
 }
 
 // Wait returns when every nameserver that is connected, and every registered
-// one, serves the generation or a newer one, or when ctx ends; it says which
-// do and which do not.
+// one, serves the generation or a newer one of its epoch, or when ctx ends; it
+// says which do and which do not, and why where that is known.
 func (s *Server) Wait(ctx context.Context, gen regions.Generation, registered []string) *pb.Convergence {
 	for {
 		s.mu.Lock()
@@ -199,7 +214,11 @@ func (s *Server) Wait(ctx context.Context, gen regions.Generation, registered []
 }
 
 func (s *Server) converged(gen regions.Generation, registered []string) *pb.Convergence {
-	c := &pb.Convergence{}
+	c := &pb.Convergence{Reasons: map[string]string{}}
+	installation := ""
+	if cur := s.opts.Planner.Current(); cur != nil {
+		installation = cur.Head.GetInstallation()
+	}
 	absent := make(map[string]bool, len(registered))
 	for _, name := range registered {
 		absent[name] = true
@@ -209,17 +228,40 @@ func (s *Server) converged(gen regions.Generation, registered []string) *pb.Conv
 			continue
 		}
 		delete(absent, n.Name)
-		if n.Generation.Compare(gen) >= 0 {
+		serves, why := n.serves(gen, installation)
+		if serves {
 			c.Serving = append(c.Serving, n.Name)
-		} else {
-			c.Missing = append(c.Missing, n.Name)
+			continue
+		}
+		c.Missing = append(c.Missing, n.Name)
+		if why != "" {
+			c.Reasons[n.Name] = why
 		}
 	}
 	for name := range absent {
 		c.Missing = append(c.Missing, name)
+		c.Reasons[name] = "it is not connected to this controller"
 	}
 	slices.Sort(c.Missing)
 	return c
+}
+
+// serves tells whether a nameserver serves a generation or one after it, and
+// if not, why, where more is known than that it is late. A higher number alone
+// is none after it: another installation counts by itself, and a restore begins
+// an epoch that may lack what was changed in the one before.
+func (n *Nameserver) serves(gen regions.Generation, installation string) (ok bool, why string) {
+	switch {
+	case installation != "" && n.Installation != "" && n.Installation != installation:
+		return false, fmt.Sprintf("it serves generation %v of another installation, %q; this is %q", n.Generation, n.Installation, installation)
+	case n.Generation.Epoch > gen.Epoch:
+		return false, fmt.Sprintf("it serves generation %v, of a later epoch: the store was restored meanwhile, or this controller's is an old copy; look whether the change is there", n.Generation)
+	case n.Generation.Compare(gen) >= 0:
+		return true, ""
+	case n.Refusal != "":
+		return false, "it refuses a generation: " + n.Refusal
+	}
+	return false, ""
 }
 
 func generation(g *pb.Generation) regions.Generation {

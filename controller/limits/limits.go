@@ -188,7 +188,7 @@ func (l *Limits) admit(ctx context.Context, which limit) error {
 func (l *Limits) refusal(caller string, which limit, wait time.Duration) error {
 	r := l.rates[which]
 	st := status.Newf(codes.ResourceExhausted, "%s is over the limit %q of %g %s a second (%d at once); nothing was done, try again in %v",
-		caller, which, r.PerSecond, text[which].what, r.Burst, wait.Round(time.Millisecond))
+		caller, which, r.PerSecond, text[which].what, r.Burst, max(wait.Round(time.Millisecond), time.Millisecond))
 	detailed, err := st.WithDetails(
 		&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)},
 		&errdetails.QuotaFailure{Violations: []*errdetails.QuotaFailure_Violation{{Subject: caller, Description: "limit " + which.String()}}},

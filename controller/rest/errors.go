@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	_ "google.golang.org/genproto/googleapis/rpc/errdetails" // the details of errors
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -25,9 +27,30 @@ func writeStatus(w http.ResponseWriter, httpStatus int, st *status.Status) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", jsonType)
+	advise(h, httpStatus, st)
 	h.Del("Content-Length")
 	w.WriteHeader(httpStatus)
 	_, _ = w.Write(append(body, '\n'))
+}
+
+// challenge says what an UNAUTHENTICATED lacks. RFC 9110 section 15.5.2 wants a
+// challenge in every 401, and there is no registered scheme for certificates:
+// they are asked for in the TLS handshake.
+const challenge = `TLS-Client-Certificate realm="fairlead"`
+
+// advise sets the header fields that say what to do about an error: when to
+// ask again, from the google.rpc.RetryInfo in it (RFC 9110 section 10.2.3, whole
+// seconds), and what to show.
+func advise(h http.Header, httpStatus int, st *status.Status) {
+	if httpStatus == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", challenge)
+	}
+	for _, d := range st.Details() {
+		if r, ok := d.(*errdetails.RetryInfo); ok {
+			wait := r.GetRetryDelay().AsDuration()
+			h.Set("Retry-After", strconv.FormatInt(max(1, int64((wait+time.Second-1)/time.Second)), 10))
+		}
+	}
 }
 
 // refuse answers with an error of this package's own.

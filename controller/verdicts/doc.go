@@ -11,6 +11,19 @@
 // events through one bounded channel, so that a flood of them waits in their own
 // flow control; readers get an immutable State through an atomic pointer.
 //
+//	session, throttle   a stream: what it may send, what it is sent
+//	hear, vantage       who is fresh; opinions into slots, a row a target
+//	decide              what is dirty: sights, isolation, ballots, verdicts
+//	guard, steps        losses that are not confirmed: held or passed
+//	latches             regions of services that wait for a release
+//	seed                what nameservers and the checkpoint know
+//	duties              who probes what
+//	state, events       what others see; history asks agents
+//
+// What is remembered is told to whoever starts later: verdicts with their
+// standings, holds and latches come back as seeds. What a ballot needs is in the
+// opinions. So two controllers that hear the same are in the same state.
+//
 // It imports regions, regions/health, the generated proto code and gRPC; not
 // probes, authdns or the store. Its data come from agents, plans and seeds only.
 package verdicts

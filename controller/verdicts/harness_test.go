@@ -17,6 +17,7 @@ import (
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
 // court is a judge behind a real gRPC server, in a synctest bubble.
@@ -75,8 +76,24 @@ func planOf(revision int64, agents []Agent, targets ...string) Plan {
 	return p
 }
 
+// sessionOf is a stream for a tally without a judge.
+func sessionOf(hello *pb.AgentHello) *session {
+	s := newSession(0)
+	s.hello = hello
+	return s
+}
+
+// event is what a stream makes of a message.
+func (t *tally) event(s *session, req *pb.ReportRequest, now time.Time) event {
+	ev := event{session: s, beat: req.GetHeartbeat()}
+	if up := req.GetOpinions(); up != nil {
+		ev.update = readUpdate(up, now, t.base)
+	}
+	return ev
+}
+
 // three is one agent in each of three regions.
-var three = []Agent{{"a1", "a"}, {"b1", "b"}, {"c1", "c"}}
+var three = []Agent{{Name: "a1", Region: "a"}, {Name: "b1", Region: "b"}, {Name: "c1", Region: "c"}}
 
 // speaker is an agent's stream.
 type speaker struct {
@@ -86,6 +103,8 @@ type speaker struct {
 	cancel context.CancelFunc
 	ended  chan error
 	got    chan *pb.Assignments
+	// queries are the questions about history.
+	queries chan *pb.HistoryQuery
 }
 
 // connect opens a stream and says hello.
@@ -95,7 +114,7 @@ func (c *court) connect(name, region string) *speaker {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	s := &speaker{c: c, name: name, stream: stream, cancel: cancel, ended: make(chan error, 1), got: make(chan *pb.Assignments, 100)}
+	s := &speaker{c: c, name: name, stream: stream, cancel: cancel, ended: make(chan error, 1), got: make(chan *pb.Assignments, 100), queries: make(chan *pb.HistoryQuery, 100)}
 	go func() {
 		for {
 			m, err := stream.Recv()
@@ -103,7 +122,11 @@ func (c *court) connect(name, region string) *speaker {
 				s.ended <- err
 				return
 			}
-			s.got <- m.GetAssignments()
+			if q := m.GetHistory(); q != nil {
+				s.queries <- q
+			} else {
+				s.got <- m.GetAssignments()
+			}
 		}
 	}()
 	s.send(&pb.ReportRequest{Message: &pb.ReportRequest_Hello{Hello: &pb.AgentHello{Agent: name, Region: region, Version: "1"}}})
@@ -211,4 +234,15 @@ func (c *court) whyNot(target, agent string) string {
 		}
 	}
 	return fmt.Sprintf("no vote of %s", agent)
+}
+
+// seedsOf is what a nameserver that follows a state tells, through the wire.
+func seedsOf(s *State, now time.Time) SeedTable {
+	t := SeedTable{From: "nameserver", Latches: healthpb.Latches(s.Latches, now)}
+	for target := range s.All() {
+		v := target.Verdict
+		v.Votes = nil
+		t.Verdicts = append(t.Verdicts, healthpb.TargetHealth(target.ID, v, now))
+	}
+	return t
 }

@@ -11,9 +11,15 @@ import (
 	"github.com/fairlead-dns/fairlead/regions"
 )
 
-// Each settling takes this many events at most, so that readers see a state
-// also while agents send without a break.
-const maxBatch = 256
+// Each settling takes this many events at most, and no more after that many
+// opinions, so that readers see a state also while agents send without a break.
+// Few wait in the queue: the rest waits in the streams, where nobody's messages
+// come before another's.
+const (
+	maxBatch         = 256
+	maxBatchOpinions = 20_000
+	maxQueued        = 16
+)
 
 // agentsEvery is how often the list of agents is made anew for Agents.
 const agentsEvery = 250 * time.Millisecond
@@ -25,23 +31,28 @@ type Judge struct {
 	o     Options
 	m     *metrics
 	pulse *pulse
+	// What each agent may still send, and the questions that they are asked.
+	throttle  *throttle
+	inquiries inquiries
 
 	events  chan event
 	stopped chan struct{} // closed when Run returns
 	wake    chan struct{} // something is in the inbox
 
 	// The inbox: what SetPlan and Seed leave for Run. The plan is latest-wins.
-	mu     sync.Mutex
-	plan   *Plan
-	seeds  []seedTable
-	subs   map[chan struct{}]struct{}
-	closed bool
+	mu      sync.Mutex
+	plan    *Plan
+	seeds   []seedTable
+	latched told
+	subs    map[chan struct{}]struct{}
+	closed  bool
 
 	// Written by Run, read by all.
-	state       atomic.Pointer[published]
-	agents      atomic.Pointer[[]AgentStatus]
-	assignments atomic.Pointer[pb.Assignments]
-	evidence    atomic.Int64 // when a registered agent was last heard, since pulse.start
+	state    atomic.Pointer[published]
+	agents   atomic.Pointer[[]AgentStatus]
+	listed   atomic.Pointer[[]listed]
+	tidings  eventRing
+	evidence atomic.Int64 // tally.evidence, since pulse.start
 
 	// Owned by Run.
 	tally  *tally
@@ -67,12 +78,11 @@ func New(o Options) (*Judge, error) {
 	}
 	o.Log = o.Log.With("controller", o.Name)
 	j := &Judge{
-		o: o, m: m, pulse: newPulse(),
-		events: make(chan event, maxBatch), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
-		subs:  map[chan struct{}]struct{}{},
+		o: o, m: m, pulse: newPulse(), throttle: newThrottle(), inquiries: inquiries{open: map[uint64]*inquiry{}},
+		events: make(chan event, maxQueued), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
+		subs: map[chan struct{}]struct{}{}, latched: told{},
 		tally: newTally(&o, m),
 	}
-	j.agents.Store(&[]AgentStatus{})
 	j.publish()
 	return j, nil
 }
@@ -88,16 +98,19 @@ func (j *Judge) SetPlan(p Plan) {
 	notify(j.wake)
 }
 
-// Seed gives the judge verdicts that somebody held, and how old that table is.
-// They are adopted for targets that have no verdict of the judge's own; the
-// freshest table wins.
-func (j *Judge) Seed(verdicts []*pb.TargetHealth, age time.Duration, from string) {
-	table := seedTable{from: from, seeds: parseSeeds(verdicts, age, time.Now())}
-	if len(table.seeds) == 0 {
+// Seed gives the judge what somebody held. Verdicts are adopted for targets
+// that have none of the judge's own; the freshest table wins. Latches are merged.
+func (j *Judge) Seed(t SeedTable) {
+	table := parseSeeds(t, time.Now())
+	if len(table.seeds)+len(table.latches) == 0 {
 		return
 	}
 	j.mu.Lock()
-	if len(j.seeds) < maxTables {
+	// Latches are told again and again, and take no verdicts' place.
+	for _, l := range table.latches {
+		j.latched.add(l)
+	}
+	if len(table.seeds) > 0 && len(j.seeds) < maxTables {
 		j.seeds = append(j.seeds, table)
 	}
 	j.mu.Unlock()
@@ -156,9 +169,10 @@ func (j *Judge) Run(ctx context.Context) error {
 		case <-j.wake:
 		case ev := <-j.events:
 			j.tally.hear(ev, time.Now())
-			j.hearMore()
+			j.hearMore(ev.opinions())
 		case <-ticker.C:
 			j.publishAgents()
+			j.m.showAgents(j.tally)
 		case <-timer.C:
 		}
 		now := time.Now()
@@ -168,6 +182,7 @@ func (j *Judge) Run(ctx context.Context) error {
 		}
 		j.takeInbox(now)
 		j.tally.settle(now)
+		j.tally.assign()
 		if j.tally.changed || j.tally.noted {
 			j.publish()
 		}
@@ -183,11 +198,15 @@ func (j *Judge) Run(ctx context.Context) error {
 }
 
 // hearMore takes what else has come, for one settling.
-func (j *Judge) hearMore() {
+func (j *Judge) hearMore(opinions int) {
 	for range maxBatch {
+		if opinions >= maxBatchOpinions {
+			return
+		}
 		select {
 		case ev := <-j.events:
 			j.tally.hear(ev, time.Now())
+			opinions += ev.opinions()
 		default:
 			return
 		}
@@ -199,17 +218,19 @@ func (j *Judge) takeInbox(now time.Time) {
 	j.mu.Lock()
 	plan, seeds := j.plan, j.seeds
 	j.plan, j.seeds = nil, nil
+	var latched told // nil while there are none: Seed goes on writing to the map
+	if len(j.latched) > 0 {
+		latched, j.latched = j.latched, told{}
+	}
 	j.mu.Unlock()
 	if plan != nil && j.tally.plan(plan, now) {
-		j.assignments.Store(plan.assignments())
-		for _, v := range j.tally.voters {
-			if v.session != nil {
-				v.session.notify()
-			}
-		}
+		j.throttle.targets.Store(int64(len(j.tally.dockets)))
 	}
 	for _, table := range seeds {
-		j.tally.seed(table)
+		j.tally.seed(table, now)
+	}
+	for _, l := range latched {
+		j.tally.mergeLatch(l)
 	}
 }
 
@@ -221,7 +242,7 @@ func (j *Judge) publish() {
 	}
 	p := &published{pauses: t.pauses, State: State{
 		Version: Version{Incarnation: j.o.Incarnation, Number: j.number}, Generation: t.generation,
-		Digest: t.digest, Ready: t.ready, index: t.table.index,
+		Digest: t.digest, Latches: t.latches.sorted(), Guard: t.guard.status, Ready: t.ready, index: t.table.index,
 	}}
 	p.AgentsFresh, p.AgentsRegistered = t.agents()
 	if old := j.state.Load(); old != nil && !t.changed {
@@ -229,10 +250,17 @@ func (j *Judge) publish() {
 	} else {
 		p.chunks = t.table.share()
 	}
+	noted := t.noted
 	t.changed, t.noted = false, false
 	j.state.Store(p)
+	for _, e := range t.events {
+		j.tidings.add(e)
+	}
+	t.events = nil
 	j.m.show(t)
-	j.publishAgents()
+	if noted || j.agents.Load() == nil {
+		j.publishAgents()
+	}
 	j.mu.Lock()
 	for c := range j.subs {
 		notify(c)
@@ -253,9 +281,11 @@ type AgentStatus struct {
 	Name, Region string
 	Registered   bool
 	Connected    bool
-	// Fresh agents have a vote; Absent says why this one has none.
-	Fresh  bool
-	Absent string
+	// Fresh agents have a vote; Absent says why this one has none, and Isolated
+	// why the opinions of one that is heard do not count.
+	Fresh    bool
+	Absent   string
+	Isolated string
 	// Heard is when it last said anything; zero: never.
 	Heard time.Time
 	// Targets is how many opinions it holds.
@@ -272,13 +302,15 @@ func (j *Judge) Agents() []AgentStatus { return *j.agents.Load() }
 
 func (j *Judge) publishAgents() {
 	t := j.tally
-	list := make([]AgentStatus, len(t.voters))
+	list, sessions := make([]AgentStatus, len(t.voters)), make([]listed, len(t.voters))
 	for i, v := range t.voters {
 		list[i] = AgentStatus{
 			Name: v.name, Region: v.region, Registered: v.registered, Connected: v.session != nil,
-			Fresh: v.fresh, Absent: v.absent(t.freshFor), Heard: v.spoke, Targets: len(v.opinions),
+			Fresh: v.fresh, Absent: v.absent(t.freshFor), Isolated: v.isolated, Heard: v.spoke, Targets: v.targets(),
 			Version: v.version, Generation: v.generation, ClockSkew: v.skew,
 		}
+		sessions[i] = listed{name: v.name, region: v.region, registered: v.registered, session: v.session}
 	}
 	j.agents.Store(&list)
+	j.listed.Store(&sessions)
 }

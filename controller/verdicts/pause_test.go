@@ -45,7 +45,7 @@ func runCourt() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go j.Run(ctx)
-	j.SetPlan(planOf(1, []Agent{{"a1", "a"}}, "t"))
+	j.SetPlan(planOf(1, []Agent{{Name: "a1", Region: "a"}}, "t"))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err

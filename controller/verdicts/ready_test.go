@@ -60,7 +60,7 @@ func TestReady(t *testing.T) {
 	})
 	t.Run("with seeds as soon as a majority is heard", func(t *testing.T) {
 		inCourt(t, Options{}, func(t *testing.T, c *court) {
-			c.Seed(seeds("t=U"), 0, "ns1")
+			c.Seed(SeedTable{Verdicts: seeds("t=U"), Age: 0, From: "ns1"})
 			c.plan(1, three, "t")
 			c.want("t", "?/U")
 			a, b := c.connect("a1", "a"), c.connect("b1", "b")
@@ -73,7 +73,7 @@ func TestReady(t *testing.T) {
 	})
 	t.Run("half of the regions is no majority", func(t *testing.T) {
 		inCourt(t, Options{}, func(t *testing.T, c *court) {
-			c.Seed(seeds("t=H"), 0, "ns1")
+			c.Seed(SeedTable{Verdicts: seeds("t=H"), Age: 0, From: "ns1"})
 			c.plan(1, three[:2], "t")
 			c.connect("a1", "a").says("full t=H")
 			ready(t, c, false)
@@ -102,8 +102,8 @@ func seeds(text string) []*pb.TargetHealth {
 func TestSeeds(t *testing.T) {
 	inCourt(t, Options{}, func(t *testing.T, c *court) {
 		// Before the plan; the freshest table wins, whatever the order.
-		c.Seed(seeds("t=H u=H"), time.Second, "fresh")
-		c.Seed(seeds("t=U u=U v=U w=?"), time.Minute, "stale")
+		c.Seed(SeedTable{Verdicts: seeds("t=H u=H"), Age: time.Second, From: "fresh"})
+		c.Seed(SeedTable{Verdicts: seeds("t=U u=U v=U w=?"), Age: time.Minute, From: "stale"})
 		c.plan(1, three, "t", "u", "v", "w")
 		for target, want := range map[string]string{"t": "?/H", "u": "?/H", "v": "?/U", "w": "?/?"} {
 			c.want(target, want)
@@ -113,7 +113,7 @@ func TestSeeds(t *testing.T) {
 			t.Errorf("the seeded verdict has held %s, want 61s", held)
 		}
 		// A fresher one after the plan.
-		c.Seed(seeds("u=U"), 0, "fresher")
+		c.Seed(SeedTable{Verdicts: seeds("u=U"), Age: 0, From: "fresher"})
 		c.want("u", "?/U")
 		// A verdict of its own is not overridden.
 		a, b := c.connect("a1", "a"), c.connect("b1", "b")
@@ -125,7 +125,7 @@ func TestSeeds(t *testing.T) {
 			t.Errorf("a seed that was confirmed has held %s, want 2m", held)
 		}
 		c.pass(time.Second, a, b)
-		c.Seed(seeds("t=H u=H v=H"), 0, "late")
+		c.Seed(SeedTable{Verdicts: seeds("t=H u=H v=H"), Age: 0, From: "late"})
 		for target, want := range map[string]string{"t": "U/U", "u": "?/H", "v": "U/U", "w": "U/U"} {
 			c.want(target, want)
 		}
@@ -139,16 +139,16 @@ func TestSeeds(t *testing.T) {
 
 func TestSeedsFromTheWireAreBounded(t *testing.T) {
 	now := time.Now()
-	got := parseSeeds([]*pb.TargetHealth{
+	got := parseSeeds(SeedTable{Age: math.MaxInt64, Verdicts: []*pb.TargetHealth{
 		nil,
-		{Target: "t", Verdict: healthpb.Status(regions.Healthy), HeldMillis: math.MaxUint64},
+		{Target: "t", Verdict: healthpb.Status(regions.Healthy), HeldMillis: math.MaxUint64, GuardTrip: math.MaxUint64},
 		{Target: "", Verdict: healthpb.Status(regions.Healthy)},
 		{Target: "u", Verdict: 99},
-	}, math.MaxInt64, now)
-	if len(got) != 1 || got["t"].since.After(now) || got["t"].seen.After(now) {
+	}}, now).seeds
+	if len(got) != 1 || got["t"].Since.After(now) || got["t"].seen.After(now) || got["t"].Guard != 0 {
 		t.Errorf("seeds %+v", got)
 	}
-	if got := parseSeeds(seeds("t=H"), -time.Hour, now)["t"].seen; got.After(now) {
+	if got := parseSeeds(SeedTable{Verdicts: seeds("t=H"), Age: -time.Hour}, now).seeds["t"].seen; got.After(now) {
 		t.Errorf("a table from the future: %s", got)
 	}
 }
@@ -180,8 +180,8 @@ func TestResync(t *testing.T) {
 			}
 		}
 		// Nameservers have followed another controller meanwhile.
-		c.Seed(seeds("t=U"), 2*time.Second, "ns1")
-		c.Seed(seeds("u=U"), 20*time.Second, "old")
+		c.Seed(SeedTable{Verdicts: seeds("t=U"), Age: 2 * time.Second, From: "ns1"})
+		c.Seed(SeedTable{Verdicts: seeds("u=U"), Age: 20 * time.Second, From: "old"})
 		c.want("t", "?/U")
 		c.want("u", "?/H")
 		a, b = c.connect("a1", "a"), c.connect("b1", "b")
@@ -208,10 +208,10 @@ func TestSessionFromBeforeAPause(t *testing.T) {
 	now := time.Now()
 	p := planOf(1, three, "t")
 	ta.plan(&p, now)
-	s := &session{hello: &pb.AgentHello{Agent: "a1", Region: "a"}, end: make(chan error, 1), wake: make(chan struct{}, 1)}
+	s := sessionOf(&pb.AgentHello{Agent: "a1", Region: "a"})
 	ta.resync(1, now.Add(-time.Minute), now)
 	ta.hear(event{session: s, opened: true}, now)
-	ta.hear(event{session: s, req: opinions("full t=U")}, now)
+	ta.hear(ta.event(s, opinions("full t=U"), now), now)
 	select {
 	case err := <-s.end:
 		if !errors.Is(err, errPaused) {
@@ -220,7 +220,7 @@ func TestSessionFromBeforeAPause(t *testing.T) {
 	default:
 		t.Error("it goes on")
 	}
-	if v := ta.vantages["a1"]; v.session != nil || len(v.opinions) != 0 {
+	if v := ta.vantages["a1"]; v.session != nil || v.targets() != 0 {
 		t.Errorf("it was admitted: %+v", v)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
 )
 
 // helloWait is how long a stream may stay without a hello.
@@ -39,8 +41,21 @@ type session struct {
 	pauses uint64
 	// end takes the error that the stream shall end with; the first one wins.
 	end chan error
-	// wake says that there may be assignments to send.
+	// ended is closed when the stream has ended.
+	ended chan struct{}
+	// greeted is closed when the hello is here.
+	greeted chan struct{}
+	// wake says that there is something to send.
 	wake chan struct{}
+
+	// What is to be sent: the newest order, and questions.
+	mu      sync.Mutex
+	order   order
+	queries []*pb.HistoryQuery
+}
+
+func newSession(pauses uint64) *session {
+	return &session{pauses: pauses, end: make(chan error, 1), ended: make(chan struct{}), greeted: make(chan struct{}), wake: make(chan struct{}, 1)}
 }
 
 func (s *session) finish(err error) {
@@ -50,11 +65,32 @@ func (s *session) finish(err error) {
 	}
 }
 
-func (s *session) notify() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
+// assign leaves an order to be sent, latest-wins.
+func (s *session) assign(d *duty, g regions.Generation) {
+	s.mu.Lock()
+	s.order = order{d, g}
+	s.mu.Unlock()
+	notify(s.wake)
+}
+
+// ask leaves a question to be sent; false: too many wait already.
+func (s *session) ask(q *pb.HistoryQuery) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queries) >= maxInquiries {
+		return false
 	}
+	s.queries = append(s.queries, q)
+	notify(s.wake)
+	return true
+}
+
+func (s *session) next() (order, []*pb.HistoryQuery) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.queries
+	s.queries = nil
+	return s.order, q
 }
 
 // event is what a stream hands to the judge: a hello (opened), a message, or
@@ -62,21 +98,33 @@ func (s *session) notify() {
 type event struct {
 	session        *session
 	opened, closed bool
-	req            *pb.ReportRequest
+	update         *update
+	beat           *pb.AgentHeartbeat
 	// skew is the agent's clock minus ours, where a heartbeat told it.
 	skew time.Duration
+}
+
+// opinions is how many opinions the event brings.
+func (e *event) opinions() int {
+	if e.update == nil {
+		return 0
+	}
+	return len(e.update.opinions)
 }
 
 // Report serves one agent. Its messages are handed to Run one by one; a judge
 // that is busy leaves them in the stream's flow control.
 func (j *Judge) Report(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.ReportResponse]) error {
-	s := &session{pauses: j.pulse.pauses.Load(), end: make(chan error, 1), wake: make(chan struct{}, 1)}
+	s := newSession(j.pulse.pauses.Load())
+	defer j.inquiries.left(s)
+	defer close(s.ended)
 	// Ends with the stream's context, when this method has returned.
 	go func() { s.finish(j.receive(stream, s)) }()
 
 	hello := time.NewTimer(helloWait)
 	defer hello.Stop()
-	var sent *pb.Assignments
+	greeted := s.greeted
+	var sent order
 	for {
 		select {
 		case err := <-s.end:
@@ -85,16 +133,23 @@ func (j *Judge) Report(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.Repo
 			return errStopping
 		case <-hello.C:
 			return status.Errorf(codes.DeadlineExceeded, "no hello within %s", helloWait)
-		case <-s.wake:
+		case <-greeted:
 			hello.Stop()
-			a := j.assignments.Load()
-			if a == nil || a == sent {
-				continue
+			greeted = nil
+		case <-s.wake:
+			next, queries := s.next()
+			if next != sent {
+				m := next.message(next.duty == sent.duty)
+				if err := stream.Send(&pb.ReportResponse{Message: &pb.ReportResponse_Assignments{Assignments: m}}); err != nil {
+					return err
+				}
+				sent = next
 			}
-			if err := stream.Send(&pb.ReportResponse{Message: &pb.ReportResponse_Assignments{Assignments: a}}); err != nil {
-				return err
+			for _, q := range queries {
+				if err := stream.Send(&pb.ReportResponse{Message: &pb.ReportResponse_History{History: q}}); err != nil {
+					return err
+				}
 			}
-			sent = a
 		}
 	}
 }
@@ -109,6 +164,7 @@ func (j *Judge) receive(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.Rep
 	if s.hello = first.GetHello(); s.hello == nil {
 		return status.Error(codes.InvalidArgument, "the first message of a stream must be a hello")
 	}
+	close(s.greeted)
 	if err := errors.Join(checkLabel("agent", s.hello.GetAgent()), checkLabel("region", s.hello.GetRegion())); err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
@@ -117,6 +173,11 @@ func (j *Judge) receive(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.Rep
 			return err
 		}
 		return status.Error(codes.PermissionDenied, err.Error())
+	}
+	budget := j.throttle.of(s.hello.GetAgent(), time.Now())
+	if err := budget.take(time.Now(), 1, 0); err != nil {
+		j.m.throttled.Inc()
+		return err
 	}
 	if err := j.hand(ctx, event{session: s, opened: true}); err != nil {
 		return err
@@ -127,21 +188,36 @@ func (j *Judge) receive(stream grpc.BidiStreamingServer[pb.ReportRequest, pb.Rep
 		if err != nil {
 			return endOf(err)
 		}
-		ev := event{session: s, req: req}
-		switch m := req.GetMessage().(type) {
-		case *pb.ReportRequest_Hello:
-			return status.Error(codes.InvalidArgument, "a second hello: open a new stream instead")
-		case *pb.ReportRequest_Opinions:
-			if n := len(m.Opinions.GetOpinions()); n > MaxOpinions {
-				return status.Errorf(codes.InvalidArgument, "an update of %d opinions: want at most %d", n, MaxOpinions)
-			}
-		case *pb.ReportRequest_Heartbeat:
-			ev.skew = time.Until(time.UnixMilli(m.Heartbeat.GetClockMillis()))
-		}
-		if err := j.hand(ctx, ev); err != nil {
+		if err := j.receiveOne(ctx, s, req, budget); err != nil {
 			return err
 		}
 	}
+}
+
+// receiveOne takes one message after the hello.
+func (j *Judge) receiveOne(ctx context.Context, s *session, req *pb.ReportRequest, budget *allowance) error {
+	now := time.Now()
+	opinions := len(req.GetOpinions().GetOpinions())
+	if opinions > MaxOpinions {
+		return status.Errorf(codes.InvalidArgument, "an update of %d opinions: want at most %d", opinions, MaxOpinions)
+	}
+	if err := budget.take(now, 1, opinions); err != nil {
+		j.m.throttled.Inc()
+		j.o.Log.Warn("agent floods: its stream ends", "agent", s.hello.GetAgent(), "region", s.hello.GetRegion(), "err", err)
+		return err
+	}
+	ev := event{session: s}
+	switch m := req.GetMessage().(type) {
+	case *pb.ReportRequest_Hello:
+		return status.Error(codes.InvalidArgument, "a second hello: open a new stream instead")
+	case *pb.ReportRequest_Opinions:
+		ev.update = readUpdate(m.Opinions, now, j.tally.base)
+	case *pb.ReportRequest_Heartbeat:
+		ev.beat, ev.skew = m.Heartbeat, time.UnixMilli(m.Heartbeat.GetClockMillis()).Sub(now.Round(0))
+	case *pb.ReportRequest_History:
+		j.inquiries.answer(s, m.History)
+	}
+	return j.hand(ctx, ev)
 }
 
 // hand gives an event to Run.
@@ -180,6 +256,6 @@ func checkLabel(what, s string) error {
 func (v *vantage) end(err error) {
 	if v.session != nil {
 		v.session.finish(err)
-		v.session, v.full = nil, false
+		v.session, v.full, v.parts = nil, false, nil
 	}
 }

@@ -28,20 +28,38 @@ type State struct {
 	Version Version
 	// Generation is that of the plan whose targets are judged.
 	Generation regions.Generation
-	// Digest is over (target, last verdict) of all targets.
+	// Digest is over all verdicts and latches.
 	Digest health.Digest
+	// Latches are those that stand, by service and region. Not to be written to.
+	Latches []regions.Latch
+	// Guard is what the mass-withdrawal guard holds.
+	Guard GuardStatus
 
 	// Ready is false until the judge knows enough to be followed, and again
 	// after a pause.
 	Ready bool
 	// AgentsFresh of AgentsRegistered agents are heard.
 	AgentsFresh, AgentsRegistered int
-	// EvidenceAge is the time since any registered agent was heard, when State
-	// was called; since the judge was made, if none was.
+	// EvidenceAge is for how long too few registered regions have been heard to
+	// decide (tally.evidenceAt), when State was called; since the judge was made,
+	// if they never were.
 	EvidenceAge time.Duration
 
 	index  *index
 	chunks []*chunk
+}
+
+// GuardStatus is what the mass-withdrawal guard holds. The zero value: nothing.
+type GuardStatus struct {
+	// Trip is what a release cites.
+	Trip uint64
+	// Held targets, of which Targets names the first hundred.
+	Held    int
+	Targets []string
+	// Reason says why, with the numbers, and what to do.
+	Reason string
+	// Since is when it tripped, as far as this controller knows.
+	Since time.Time
 }
 
 // index finds targets by id. It is shared by all states with the same targets.

@@ -2,6 +2,7 @@ package verdicts
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/health"
+	"github.com/fairlead-dns/fairlead/regions/health/seats"
 )
 
 // maxLogged bounds the verdict changes that are logged one by one in one settling.
@@ -20,37 +22,58 @@ type tally struct {
 	freshFor, seedWait time.Duration
 	log                *slog.Logger
 	m                  *metrics
+	// base is what opinions count time from.
+	base time.Time
 
 	planned    bool
 	generation regions.Generation
+	releases   map[string]uint64
 	vantages   map[string]*vantage
 	voters     []*vantage // all vantages, by region and name
+	roster     []seats.Agent
+	views      []view // by index of voters: how each stands in this settling
 
+	// What the targets were made of (Plan.Assignments, Plan.Regions), once listed.
+	listed      bool
+	assignments []*pb.Assignment
+	standIn     [][]string
+
+	// By target: the verdicts, what is known beside them, and the opinions.
 	table   *table
-	decided []bool      // by the quorum of this process, since the last pause
-	seeded  []time.Time // when what was seeded held
+	dockets []docket
+	slots   slots
 	pending map[string]seed
+	say     []int          // room for look
+	ballot  []health.Voter // room for decide
 
 	digest   health.Digest
 	statuses [3]int // targets by last verdict
+	damped   int    // targets with a vote that is damped
+	oneSided int    // targets on which one of two regions decides alone
 
 	// dirty are the targets to judge again in this settling.
-	dirty   []int
-	isDirty []bool
+	dirty  []int
+	alarms alarms
 	// changed is set when there is something to publish: in the table, or only
 	// about agents and readiness.
 	changed, noted bool
+	events         []Event
+
+	guard   guard
+	latches latches
+	duties  duties
 
 	ready    bool
 	waitFrom time.Time // of the first plan, or of the last pause
-	evidence time.Time // when a registered agent was last heard
+	evidence time.Time // see evidenceAt
 	pauses   uint64    // how many pauses of the process were dealt with
 }
 
 func newTally(o *Options, m *metrics) *tally {
 	return &tally{
-		freshFor: o.FreshFor, seedWait: o.SeedWait, log: o.Log, m: m,
+		freshFor: o.FreshFor, seedWait: o.SeedWait, log: o.Log, m: m, base: time.Now(),
 		vantages: map[string]*vantage{}, table: newTable(nil, nil), pending: map[string]seed{},
+		guard: guard{held: map[int]struct{}{}}, latches: newLatches(),
 	}
 }
 
@@ -64,42 +87,48 @@ func (t *tally) plan(p *Plan, now time.Time) (taken bool) {
 		t.planned, t.waitFrom = true, now
 		t.changed = true
 	}
-	t.generation, t.noted = p.Generation, true
-	t.registerAgents(p.Agents)
-	t.setTargets(p.Assignments)
+	t.generation, t.noted, t.releases = p.Generation, true, p.Releases
+	t.registerAgents(p.Agents, now)
+	t.setTargets(p, now)
+	t.setGuard(p.Guard, now)
+	t.setLatches(p, now)
+	t.reseat(now)
+	t.duties.due = true
 	return true
 }
 
+// released is the trip of a latch that is released with all before it.
+func (t *tally) released(latch string) uint64 { return t.releases[latch] }
+
 // registerAgents makes the given agents, and only them, registered.
-func (t *tally) registerAgents(agents []Agent) {
-	registered := make(map[string]string, len(agents))
+func (t *tally) registerAgents(agents []Agent, now time.Time) {
+	registered := make(map[string]Agent, len(agents))
 	for _, a := range agents {
-		registered[a.Name] = a.Region
+		registered[a.Name] = a
 	}
 	same := true
-	for name, region := range registered {
+	for name, a := range registered {
 		v := t.vantages[name]
-		if v != nil && v.registered && v.region == region {
+		if v != nil && v.registered && v.region == a.Region {
+			v.agent = a
 			continue
 		}
 		same = false
-		if v != nil && v.region != region {
-			v.end(wrongRegion(name, v.region, region))
+		if v != nil && v.region != a.Region {
+			v.end(wrongRegion(name, v.region, a.Region))
+			t.drop(v)
 			v = nil
 		}
 		if v == nil {
-			v = &vantage{name: name, region: region}
-			t.vantages[name] = v
+			v = t.admit(name, a.Region)
 		}
-		v.registered = true
+		v.registered, v.agent, v.awaitedFrom = true, a, now
 	}
 	for name, v := range t.vantages {
 		if _, ok := registered[name]; !ok && v.registered {
 			same = false
-			v.registered = false
-			if v.session == nil {
-				delete(t.vantages, name)
-			}
+			v.registered, v.agent, v.isolated, v.gone = false, Agent{}, "", false
+			t.forget(v)
 		}
 	}
 	if !same {
@@ -107,8 +136,34 @@ func (t *tally) registerAgents(agents []Agent) {
 	}
 }
 
-// votersChanged sorts the voters anew; every ballot has changed.
+// admit makes a vantage.
+func (t *tally) admit(name, region string) *vantage {
+	v := &vantage{name: name, region: region, column: t.slots.column()}
+	t.vantages[name] = v
+	return v
+}
+
+// drop forgets a vantage and all that it said.
+func (t *tally) drop(v *vantage) {
+	delete(t.vantages, v.name)
+	t.slots.release(v.column)
+}
+
+// votersChanged sorts the voters anew after others are registered; every ballot
+// has changed.
 func (t *tally) votersChanged() {
+	t.sortVoters()
+	for _, v := range t.voters {
+		v.sight = health.Sight{}
+	}
+	t.slots.forgetSights()
+	t.duties.due = true
+	t.allDirty()
+}
+
+// sortVoters sorts the voters anew. Guests that come and go change no ballot but
+// those that show what they say.
+func (t *tally) sortVoters() {
 	t.voters = t.voters[:0]
 	for _, v := range t.vantages {
 		t.voters = append(t.voters, v)
@@ -116,79 +171,133 @@ func (t *tally) votersChanged() {
 	slices.SortFunc(t.voters, func(a, b *vantage) int {
 		return cmp.Or(cmp.Compare(a.region, b.region), cmp.Compare(a.name, b.name))
 	})
+	t.roster = t.roster[:0]
+	place := -1
+	for k, v := range t.voters {
+		if k == 0 || v.region != t.voters[k-1].region {
+			place++
+		}
+		v.place = place
+		if v.registered {
+			t.roster = append(t.roster, seats.Agent{Name: v.name, Region: v.region})
+		}
+	}
+	t.say = make([]int, place+1)
 	t.noted = true
-	t.allDirty()
 }
 
 // setTargets makes the given targets, and only them, those that are judged.
-func (t *tally) setTargets(assignments []*pb.Assignment) {
-	ids := make([]string, 0, len(assignments))
-	for _, a := range assignments {
-		if a.GetTarget() != "" {
-			ids = append(ids, a.GetTarget())
-		}
-	}
-	slices.Sort(ids)
-	ids = slices.Compact(ids)
-	if slices.Equal(ids, t.table.index.ids) {
+func (t *tally) setTargets(p *Plan, now time.Time) {
+	// A drain makes another generation of the same configuration, and must not
+	// cost what the configuration costs.
+	if t.listed && one(p.Assignments, t.assignments) && one(p.Regions, t.standIn) {
 		return
 	}
-	old, decided, seeded := t.table, t.decided, t.seeded
+	t.listed, t.assignments, t.standIn = true, p.Assignments, p.Regions
+	list := make([]planned, 0, len(p.Assignments))
+	for i, a := range p.Assignments {
+		if a.GetTarget() == "" {
+			continue
+		}
+		item := planned{assignment: a}
+		if i < len(p.Regions) {
+			item.regions = p.Regions[i]
+		}
+		list = append(list, item)
+	}
+	slices.SortStableFunc(list, func(a, b planned) int { return cmp.Compare(a.assignment.GetTarget(), b.assignment.GetTarget()) })
+	list = slices.CompactFunc(list, func(a, b planned) bool { return a.assignment.GetTarget() == b.assignment.GetTarget() })
+	ids := make([]string, len(list))
+	for i := range list {
+		ids[i] = list[i].assignment.GetTarget()
+	}
+	if !slices.Equal(ids, t.table.index.ids) {
+		t.retarget(ids, now)
+	}
+	t.duties.assign(list)
+	t.place(list)
+}
+
+// one tells whether two slices are one.
+func one[T any](a, b []T) bool { return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0]) }
+
+// planned is a target as the plan has it.
+type planned struct {
+	assignment *pb.Assignment
+	regions    []string
+}
+
+// retarget makes new tables for other targets, with what is known of those that
+// stay.
+func (t *tally) retarget(ids []string, now time.Time) {
+	old, dockets := t.table, t.dockets
 	t.table = newTable(ids, old)
-	t.decided, t.seeded = make([]bool, len(ids)), make([]time.Time, len(ids))
-	t.dirty, t.isDirty = t.dirty[:0], make([]bool, len(ids))
-	t.digest, t.statuses = 0, [3]int{}
+	t.dockets = make([]docket, len(ids))
+	t.dirty = t.dirty[:0]
+	t.alarms.clear()
+	t.guard.clear()
+	t.digest, t.statuses, t.damped, t.oneSided = t.latches.digest(), [3]int{}, 0, 0
 	t.changed = true
 	for i, id := range ids {
+		d := &t.dockets[i]
 		if j, ok := old.index.at[id]; ok {
-			t.decided[i], t.seeded[i] = decided[j], seeded[j]
+			d.decided, d.origin, d.seeded = dockets[j].decided, dockets[j].origin, dockets[j].seeded
 		}
-		last := t.table.get(i).Last
-		t.digest = t.digest.Add(id, last)
-		t.statuses[last]++
 	}
+	t.moveOpinions(old.index)
 	for i, id := range ids {
+		v := t.table.get(i).Verdict
+		t.digest = t.digest.AddVerdict(id, v)
+		t.statuses[v.Last]++
 		if s, ok := t.pending[id]; ok {
-			t.adopt(i, s)
+			t.adopt(i, s, now)
 			delete(t.pending, id)
 		}
-	}
-	t.allDirty()
-}
-
-func (t *tally) markDirty(target string) {
-	if i, ok := t.table.index.at[target]; ok && !t.isDirty[i] {
-		t.isDirty[i] = true
-		t.dirty = append(t.dirty, i)
-	}
-}
-
-func (t *tally) allDirty() {
-	t.dirty = t.dirty[:0]
-	for i := range t.isDirty {
-		t.isDirty[i] = true
-		t.dirty = append(t.dirty, i)
 	}
 }
 
 // settle does what time and the events since the last settling ask for.
 func (t *tally) settle(now time.Time) {
 	t.expire(now)
+	for i, ok := t.alarms.due(now, t.dockets); ok; i, ok = t.alarms.due(now, t.dockets) {
+		t.mark(i)
+	}
 	t.judge(now)
+	t.evidence = t.evidenceAt()
+	t.tellIsolated(now)
 	if !t.ready && t.isReady(now) {
 		t.ready, t.noted = true, true
 		clear(t.pending)
-		t.log.Info("ready to judge", "targets", len(t.isDirty), "never_judged", t.statuses[regions.Unknown],
+		clear(t.latches.unplaced)
+		t.log.Info("ready to judge", "targets", len(t.dockets), "never_judged", t.statuses[regions.Unknown],
 			"generation", t.generation.String())
 	}
 }
 
-// expire takes the vote from vantages that have been silent for too long.
+// expire takes the vote from vantages that have been silent for too long, and
+// their seats from those that have been for longer.
 func (t *tally) expire(now time.Time) {
+	reseat := false
 	for _, v := range slices.Clone(t.voters) { // setFresh may drop a guest
 		if v.fresh && now.Sub(v.heard) >= t.freshFor {
 			t.setFresh(v, false)
 		}
+		if v.doubtful() {
+			t.believe(v, now)
+		}
+		if !v.registered {
+			continue
+		}
+		if gone := !v.fresh && now.Sub(v.lastHope()) >= seatFor; gone != v.gone {
+			v.gone, reseat = gone, true
+		}
+		if awaited := v.awaited(now, t.seedWait); awaited != v.wasAwaited {
+			v.wasAwaited = awaited
+			t.allDirty()
+		}
+	}
+	if reseat {
+		t.reseat(now)
 	}
 }
 
@@ -201,68 +310,33 @@ func (t *tally) next(now time.Time) time.Time {
 		}
 	}
 	for _, v := range t.voters {
-		if v.fresh {
+		switch {
+		case v.fresh:
 			earlier(v.heard.Add(t.freshFor))
+		case v.registered && !v.gone:
+			earlier(v.lastHope().Add(seatFor))
+		}
+		if v.doubtful() {
+			earlier(v.selfAt.Add(selfEvery))
+		}
+		if v.wasAwaited {
+			earlier(v.awaitedFrom.Add(t.seedWait))
+		}
+		if v.isolated != "" && !v.told {
+			earlier(v.isolatedSince.Add(tellAfter))
 		}
 	}
-	if t.planned && !t.ready {
+	for _, at := range [...]time.Time{t.alarms.first(t.dockets), t.guard.nextReview()} {
+		if !at.IsZero() {
+			earlier(at)
+		}
+	}
+	if t.planned && (!t.ready || len(t.latches.dirty) > 0) {
 		if at := t.waitFrom.Add(t.seedWait); at.After(now) {
 			earlier(at)
 		}
 	}
 	return next
-}
-
-// judge decides every dirty target anew.
-func (t *tally) judge(now time.Time) {
-	if len(t.dirty) == 0 {
-		return
-	}
-	absent := make([]string, len(t.voters))
-	for k, v := range t.voters {
-		absent[k] = v.absent(t.freshFor)
-	}
-	voters := make([]health.Voter, 0, len(t.voters))
-	turned := 0
-	for _, i := range t.dirty {
-		t.isDirty[i] = false
-		old := t.table.get(i)
-		voters = voters[:0]
-		for k, v := range t.voters {
-			if voter, ok := v.voter(old.ID, absent[k]); ok {
-				voters = append(voters, voter)
-			}
-		}
-		d := health.Decide(health.Ballot{Voters: voters})
-		if d.Status != regions.Unknown {
-			t.decided[i] = true
-		}
-		verdict := health.Update(old.Verdict, d, now)
-		if verdict.Equal(old.Verdict) {
-			continue
-		}
-		t.put(i, verdict)
-		if verdict.Last != old.Last {
-			t.m.changes.WithLabelValues(statusLabel(verdict.Last)).Inc()
-			if turned++; turned <= maxLogged {
-				t.log.Info("verdict changed", "target", old.ID, "from", old.Last.String(), "to", verdict.Last.String(), "why", d.Reason())
-			}
-		}
-	}
-	t.dirty = t.dirty[:0]
-	if turned > maxLogged {
-		t.log.Info("more verdicts changed", "changed", turned-maxLogged)
-	}
-}
-
-// put replaces a target's verdict.
-func (t *tally) put(i int, v health.Verdict) {
-	old := t.table.get(i)
-	t.table.set(i, &Target{ID: old.ID, Verdict: v})
-	t.digest = t.digest.Replace(old.ID, old.Last, v.Last)
-	t.statuses[old.Last]--
-	t.statuses[v.Last]++
-	t.changed = true
 }
 
 // regions are the registered regions; true where an agent is fresh and has
@@ -312,14 +386,19 @@ func (t *tally) isReady(now time.Time) bool {
 func (t *tally) resync(pauses uint64, lastRan, now time.Time) {
 	t.pauses = pauses
 	t.log.Warn("the process stood still: hearing all agents anew", "for", now.Sub(lastRan).Round(time.Millisecond).String())
+	t.slots.clear()
 	for _, v := range slices.Clone(t.voters) {
 		v.end(errPaused)
-		v.heard, v.opinions = time.Time{}, nil
+		v.heard, v.awaitedFrom = time.Time{}, now
+		v.self, v.said, v.selfAt, v.selfKnown = "", "", time.Time{}, false
+		v.known, v.elsewhere, v.sight = 0, nil, health.Sight{}
 		t.setFresh(v, false)
 	}
-	for i := range t.decided {
-		if t.decided[i] {
-			t.decided[i], t.seeded[i] = false, lastRan
+	for i := range t.dockets {
+		if d := &t.dockets[i]; d.decided {
+			stood := t.table.get(i).Verdict
+			stood.Quorum, stood.Wavering, stood.Votes = regions.Unknown, false, nil
+			d.decided, d.origin, d.seeded = false, &stood, lastRan
 		}
 	}
 	t.ready, t.noted, t.waitFrom = false, true, now
@@ -337,4 +416,15 @@ func (t *tally) agents() (fresh, registered int) {
 		}
 	}
 	return fresh, registered
+}
+
+// tell notes an event, for whoever watches and for the log.
+func (t *tally) tell(now time.Time, kind, subject, text string) {
+	t.events = append(t.events, Event{Time: now, Kind: kind, Subject: subject, Text: text})
+	t.noted = true
+	level := slog.LevelInfo
+	if kind == VantageIsolated || kind == GuardHeld || kind == LatchTripped || kind == GuardPassed {
+		level = slog.LevelWarn
+	}
+	t.log.Log(context.Background(), level, "health event", "kind", kind, "subject", subject, "text", text)
 }

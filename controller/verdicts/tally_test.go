@@ -15,13 +15,11 @@ import (
 )
 
 func healthDigest(s *State) health.Digest {
-	return health.DigestOf(func(yield func(string, regions.Status) bool) {
-		for t := range s.All() {
-			if !yield(t.ID, t.Last) {
-				return
-			}
-		}
-	})
+	d := health.Digest(0).ReplaceLatches(nil, s.Latches)
+	for t := range s.All() {
+		d = d.AddVerdict(t.ID, t.Verdict)
+	}
+	return d
 }
 
 // model is a judge that keeps what everybody said last and counts everything
@@ -35,18 +33,19 @@ type model struct {
 	targets  []string
 	last     map[string]regions.Status
 	freshFor time.Duration
+	awaited  func(agent string, now time.Time) bool
 }
 
 func (m *model) quorum(target string, now time.Time) regions.Status {
 	var b health.Ballot
 	for _, a := range m.agents {
-		v := health.Voter{Agent: a.Name, Region: a.Region, Registered: true, Absent: "silent"}
+		v := health.Voter{Agent: a.Name, Region: a.Region, Registered: true, Absent: "silent", Awaited: m.awaited(a.Name, now)}
 		if m.full[a.Name] && m.region[a.Name] == a.Region && now.Sub(m.heard[a.Name]) < m.freshFor {
 			v.Absent, v.Status = "", m.said[a.Name][target]
 		}
 		b.Voters = append(b.Voters, v)
 	}
-	return health.Decide(b).Status
+	return health.Decide(b, health.Policy{}, now).Status
 }
 
 func (m *model) settle(now time.Time) {
@@ -74,6 +73,7 @@ func TestTallyAgainstModel(t *testing.T) {
 		mo := &model{
 			said: map[string]map[string]regions.Status{}, full: map[string]bool{}, region: map[string]string{},
 			heard: map[string]time.Time{}, last: map[string]regions.Status{}, freshFor: o.FreshFor,
+			awaited: func(agent string, now time.Time) bool { return ta.vantages[agent].awaited(now, o.SeedWait) },
 		}
 		sessions := map[string]*session{}
 		now := time.Now()
@@ -93,7 +93,7 @@ func TestTallyAgainstModel(t *testing.T) {
 				mo.agents = nil
 				for _, n := range names {
 					if rapid.IntRange(0, 4).Draw(t, "registered") > 0 {
-						mo.agents = append(mo.agents, Agent{n, rapid.SampledFrom([]string{n[:1], n[:1], n[:1], "z"}).Draw(t, "region")})
+						mo.agents = append(mo.agents, Agent{Name: n, Region: rapid.SampledFrom([]string{n[:1], n[:1], n[:1], "z"}).Draw(t, "region")})
 					}
 				}
 				p := planOf(revision, mo.agents, mo.targets...)
@@ -110,7 +110,7 @@ func TestTallyAgainstModel(t *testing.T) {
 					}
 				}
 			case "hello":
-				s = &session{hello: &pb.AgentHello{Agent: name, Region: name[:1]}, end: make(chan error, 1), wake: make(chan struct{}, 1)}
+				s = sessionOf(&pb.AgentHello{Agent: name, Region: name[:1]})
 				ta.hear(event{session: s, opened: true}, now)
 				if len(s.end) > 0 {
 					continue
@@ -140,7 +140,7 @@ func TestTallyAgainstModel(t *testing.T) {
 					}
 					req = opinions(text)
 				}
-				ta.hear(event{session: s, req: req}, now)
+				ta.hear(ta.event(s, req, now), now)
 				if len(s.end) > 0 { // silent for too long: it must report anew
 					mo.full[name] = false
 					delete(sessions, name)
@@ -254,15 +254,15 @@ func benchTally(b *testing.B, targets, agents int) (*Judge, []*session) {
 	var sessions []*session
 	now := time.Now()
 	for i := range agents {
-		a := Agent{fmt.Sprintf("agent-%d", i), fmt.Sprintf("region-%d", i)}
+		a := Agent{Name: fmt.Sprintf("agent-%d", i), Region: fmt.Sprintf("region-%d", i)}
 		p.Agents = append(p.Agents, a)
-		s := &session{hello: &pb.AgentHello{Agent: a.Name, Region: a.Region}, end: make(chan error, 1), wake: make(chan struct{}, 1)}
+		s := sessionOf(&pb.AgentHello{Agent: a.Name, Region: a.Region})
 		sessions = append(sessions, s)
 	}
 	ta.plan(&p, now)
 	for _, s := range sessions {
 		ta.hear(event{session: s, opened: true}, now)
-		ta.hear(event{session: s, req: &pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}}, now)
+		ta.hear(ta.event(s, &pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}, now), now)
 	}
 	ta.settle(now)
 	j := &Judge{o: o, m: m, pulse: newPulse(), subs: map[chan struct{}]struct{}{}, tally: ta}
@@ -278,7 +278,7 @@ func BenchmarkOneOpinion(b *testing.B) {
 	for i := 0; b.Loop(); i++ {
 		req := opinions("web@10.0.1.2=" + []string{"U", "H"}[i%2])
 		for _, s := range sessions[:3] {
-			j.tally.hear(event{session: s, req: req}, now)
+			j.tally.hear(j.tally.event(s, req, now), now)
 		}
 		j.tally.settle(now)
 		j.publish()
