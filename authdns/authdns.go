@@ -27,6 +27,7 @@ import (
 	"github.com/fairlead-dns/fairlead/authdns/transport"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
+	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
@@ -102,11 +103,11 @@ func New(o Options) (*Server, error) {
 	s.follower = follow.New(follow.Options{
 		Name: o.Name, Region: o.Region, Version: o.Version, Dir: dir, Geo: o.Geo, Log: o.Log, Registerer: o.Registerer,
 		Publish: func(v *follow.Serving) {
-			s.current.Store(&answer.Snapshot{Zones: v.Plan.Compiled.Zones, View: v.View, Generation: v.Plan.Generation})
+			s.current.Store(&answer.Snapshot{Zones: v.Plan.Compiled.Zones, View: v.View, Generation: v.Plan.Generation, Stale: v.Health != regions.Fresh})
 		},
 	})
 	for _, c := range o.Controllers {
-		sub := feed.New(feed.Options{Controller: c.Addr, Conn: c.Conn, Log: o.Log, Hello: s.follower.Hello, Wake: s.follower.Wake})
+		sub := feed.New(feed.Options{Controller: c.Addr, Conn: c.Conn, Log: o.Log, Hello: s.follower.Hello, Wake: s.follower.Wake, Report: s.follower.Report})
 		s.subs = append(s.subs, sub)
 		s.follower.Add(sub)
 	}

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/hex"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/steer"
 )
 
 // raw builds a message from a header and pieces.
@@ -198,6 +202,59 @@ func TestNotReady(t *testing.T) {
 	if _, info := r.Respond(nil, Query{Wire: wire(t, m), Source: clientB}, nil); info.Reason != Identity {
 		t.Errorf("%+v", info)
 	}
+}
+
+// What hangs on verdicts that are too old says so, to those who speak EDNS; what
+// does not, does not.
+func TestStale(t *testing.T) {
+	r := responder(t, Options{})
+	for _, tt := range []struct {
+		name         string
+		judged, want bool
+		stale, edns  bool
+	}{
+		{name: "www.example.test.", judged: true, stale: true, edns: true, want: true},
+		{name: "www.example.test.", judged: true, stale: true},
+		{name: "www.example.test.", judged: true, edns: true},
+		{name: "www.example.test.", stale: true, edns: true},
+		{name: "host.example.test.", judged: true, stale: true, edns: true},
+		{name: "tosvc.example.test.", judged: true, stale: true, edns: true, want: true},
+	} {
+		snap := *fixture()
+		snap.Stale, snap.View = tt.stale, selected{snap.View, tt.judged}
+		m := question(tt.name, "A")
+		if tt.edns {
+			m.SetEdns0(1232, false)
+		}
+		out, _ := r.Respond(nil, Query{Wire: wire(t, m), Source: clientB}, &snap)
+		reply := new(dns.Msg)
+		if err := reply.Unpack(out); err != nil {
+			t.Fatal(err)
+		}
+		got := false
+		if o := reply.IsEdns0(); o != nil {
+			for _, option := range o.Option {
+				if e, ok := option.(*dns.EDNS0_EDE); ok {
+					got = got || e.InfoCode == dns.ExtendedErrorCodeStaleAnswer
+				}
+			}
+		}
+		if got != tt.want || len(reply.Answer) == 0 {
+			t.Errorf("%+v: says stale: %v\n%v", tt, got, reply)
+		}
+	}
+}
+
+// selected is a selector that tells whether verdicts count.
+type selected struct {
+	Selector
+	judged bool
+}
+
+func (s selected) Select(service int32, f regions.Family, client netip.Addr, lot uint64, buf []netip.Addr) steer.Selection {
+	sel := s.Selector.Select(service, f, client, lot, buf)
+	sel.Judged = s.judged
+	return sel
 }
 
 func TestChaos(t *testing.T) {

@@ -195,7 +195,7 @@ var fixture = sync.OnceValue(func() *Snapshot {
 	plan := &regions.Plan{Base: base, Generation: regions.Generation{Epoch: 1, Revision: 7}, Overrides: []regions.Override{
 		{ID: "1", Action: regions.ForceDown, Scope: regions.Scope{Service: "down.example.test"}},
 	}}
-	return &Snapshot{Zones: fixtureZones(), View: steer.NewView(plan, rankings.Tables, nil), Generation: plan.Generation}
+	return &Snapshot{Zones: fixtureZones(), View: steer.NewView(steer.Inputs{Plan: plan, Tables: rankings.Tables}), Generation: plan.Generation}
 })
 
 func responder(t testing.TB, o Options) *Responder {

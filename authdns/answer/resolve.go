@@ -173,6 +173,7 @@ func (p *reply) service(snap *Snapshot, z *zone.Zone, m zone.Match, owner string
 	var buf [32]netip.Addr
 	sel := snap.View.Select(m.Service, family, client, p.in.Random, buf[:0])
 	p.info.Service, p.info.Rung, p.info.Region = m.Service, sel.Rung, sel.Region
+	p.stale = p.stale || snap.Stale && sel.Judged
 	if isSubnet {
 		// Also without an answer: which families a region has may differ. A
 		// chain holds where all of its selections hold.

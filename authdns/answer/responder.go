@@ -24,6 +24,9 @@ type Snapshot struct {
 	// View selects for the services that the zones name by index.
 	View       Selector
 	Generation regions.Generation
+	// Stale: the verdicts are older than they should be. Answers of services
+	// stay, and say so (RFC 8914 section 4.4).
+	Stale bool
 }
 
 // Options for a Responder.

@@ -20,6 +20,8 @@ type reply struct {
 	optional []dns.RR
 	// scope of the client subnet option (RFC 7871 section 7.2.1).
 	scope uint8
+	// stale: the answer hangs on verdicts that are too old.
+	stale bool
 }
 
 // write packs the response within the limit of its transport.
@@ -119,6 +121,9 @@ func (r *Responder) opt(p *reply) *dns.OPT {
 	}
 	if code := outcomes[p.info.Reason].ede; code != noEDE {
 		o.Option = append(o.Option, &dns.EDNS0_EDE{InfoCode: code})
+	}
+	if p.stale {
+		o.Option = append(o.Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeStaleAnswer})
 	}
 	return o
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
@@ -32,6 +34,9 @@ const (
 	// tellEvery is how often the controller is told whether it is followed, so
 	// that it hears the nameserver and knows it after any interruption.
 	tellEvery = time.Second
+	// latchesEvery is how often a controller is told again of latches that it goes
+	// on not knowing.
+	latchesEvery = 10 * time.Second
 	// maxWaiting bounds the messages to a controller that wait.
 	maxWaiting = 16
 )
@@ -46,6 +51,10 @@ type Options struct {
 	Hello func() *pb.NameserverHello
 	// Wake is called after every change; it must not block.
 	Wake func()
+	// Report adds to what the controller is told every second: the age of the
+	// verdicts that are served, and the latches that are known, of which only
+	// those go out that the controller does not know. Optional; it must not block.
+	Report func(*pb.Following)
 }
 
 // Subscription is a warm subscription to one controller.
@@ -69,6 +78,8 @@ type state struct {
 	beatAt    time.Time
 	table     table
 	lastError string
+	// latchesTold is when the controller was last told of latches that it lacks.
+	latchesTold time.Time
 }
 
 // New returns a subscription; Run keeps it up.
@@ -130,7 +141,7 @@ func (s *Subscription) stream(ctx context.Context) error {
 			case m = <-out:
 			case <-tell.C:
 				s.mu.Lock()
-				m = followingMessage(s.following)
+				m = s.followingMessage(s.following)
 				s.mu.Unlock()
 			}
 			if err := st.Send(m); err != nil {
@@ -165,7 +176,7 @@ func (s *Subscription) up(cancel context.CancelFunc) <-chan *pb.SubscribeRequest
 		s.send(ackMessage(s.ack))
 	}
 	if s.following {
-		s.send(followingMessage(true))
+		s.send(s.followingMessage(true))
 	}
 	return s.out
 }
@@ -232,15 +243,42 @@ func (s *Subscription) Following(following bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.following = following
-	s.send(followingMessage(following))
+	s.send(s.followingMessage(following))
 }
 
 func ackMessage(a *pb.PlanAcknowledgement) *pb.SubscribeRequest {
 	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Acknowledgement{Acknowledgement: a}}
 }
 
-func followingMessage(following bool) *pb.SubscribeRequest {
-	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Following{Following: &pb.Following{Following: following}}}
+func (s *Subscription) followingMessage(following bool) *pb.SubscribeRequest {
+	f := &pb.Following{Following: following}
+	if s.opts.Report != nil {
+		s.opts.Report(f)
+	}
+	f.Latches = s.unknownLatches(f.GetLatches(), time.Now())
+	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Following{Following: f}}
+}
+
+// unknownLatches are those of a list that the controller's table does not hold;
+// nil when there are none, or it was told a moment ago. mu is held.
+func (s *Subscription) unknownLatches(all *pb.LatchTable, now time.Time) *pb.LatchTable {
+	if !s.state.table.whole || now.Sub(s.state.latchesTold) < latchesEvery {
+		return nil
+	}
+	has := make(map[health.LatchKey]uint64, len(s.state.table.latches))
+	for _, l := range s.state.table.latches {
+		has[health.KeyOf(l)] = l.Trip
+	}
+	var out *pb.LatchTable
+	for _, l := range all.GetLatches() {
+		if l.GetTrip() > has[health.LatchKey{Service: l.GetService(), Region: l.GetRegion()}] {
+			if out == nil {
+				out, s.state.latchesTold = &pb.LatchTable{}, now
+			}
+			out.Latches = append(out.Latches, l)
+		}
+	}
+	return out
 }
 
 // Summary is what the choice among controllers is made by.
@@ -253,8 +291,11 @@ type Summary struct {
 	// freshest word of an agent behind it.
 	BeatAge     time.Duration
 	EvidenceAge time.Duration
-	Plan        *pb.PlanUpdate
-	LastError   string
+	// Digest is over the controller's verdicts and latches; it means something
+	// while Usable.
+	Digest    health.Digest
+	Plan      *pb.PlanUpdate
+	LastError string
 }
 
 // Summary describes the subscription as of now.
@@ -266,6 +307,7 @@ func (s *Subscription) Summary(now time.Time) Summary {
 		sum.BeatAge = now.Sub(s.state.beatAt)
 		sum.EvidenceAge = sum.BeatAge + healthpb.Age(s.state.beat.GetEvidenceAgeMillis())
 		sum.Usable = s.state.table.whole && s.state.beat.GetReady()
+		sum.Digest = s.state.table.digest
 	}
 	return sum
 }
@@ -278,6 +320,38 @@ func (s *Subscription) Take() Changes {
 	defer s.mu.Unlock()
 	return s.state.table.changes()
 }
+
+// Verdicts returns the whole table; nil while it is not whole.
+func (s *Subscription) Verdicts() map[string]health.Verdict {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.state.table.whole {
+		return nil
+	}
+	return maps.Clone(s.state.table.targets)
+}
+
+// Latches returns the latches that the controller knows, taken or not.
+func (s *Subscription) Latches() []regions.Latch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.table.latches
+}
+
+// TakeLatches returns the latches that the controller knows, if they changed
+// since the last call. They count whether it is followed or not.
+func (s *Subscription) TakeLatches() []regions.Latch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.state.table.latched {
+		return nil
+	}
+	s.state.table.latched = false
+	return s.state.table.latches
+}
+
+// Controller is the controller's address.
+func (s *Subscription) Controller() string { return s.opts.Controller }
 
 // Reset makes the next Take return the whole table.
 func (s *Subscription) Reset() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
@@ -15,6 +16,8 @@ const (
 	// maxTargets bounds a table, far above what a configuration may hold that
 	// agents can probe.
 	maxTargets = 2_000_000
+	// maxLatches bounds the latches: a region of a service each.
+	maxLatches = 1_000_000
 	// maxTargetID bounds a target's id, in bytes.
 	maxTargetID = 512
 )
@@ -29,7 +32,9 @@ type table struct {
 	version *pb.HealthVersion
 	digest  health.Digest
 	targets map[string]health.Verdict
+	latches []regions.Latch
 	dirty   map[string]struct{} // changed since the last changes; nil: all
+	latched bool                // the latches have, since they were taken
 }
 
 // take applies an update. It returns why all must be asked for anew, if so; an
@@ -43,6 +48,14 @@ func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err err
 	case u.GetVersion().GetIncarnation() != t.version.GetIncarnation() || u.GetVersion().GetNumber() < t.version.GetNumber():
 		return t.distrust("version out of order"), nil
 	}
+	if u.GetLatches() != nil {
+		if n := len(u.GetLatches().GetLatches()); n > maxLatches {
+			return "", fmt.Errorf("%d latches, at most %d", n, maxLatches)
+		}
+		is := healthpb.ParseLatches(u.GetLatches(), now)
+		t.digest = t.digest.ReplaceLatches(t.latches, is)
+		t.latches, t.latched = is, true
+	}
 	for _, m := range u.GetTargets() {
 		id := m.GetTarget()
 		if len(id) > maxTargetID {
@@ -50,7 +63,7 @@ func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err err
 		}
 		t.remove(id)
 		v := healthpb.ParseTargetHealth(m, now)
-		t.digest = t.digest.Add(id, v.Last)
+		t.digest = t.digest.AddVerdict(id, v)
 		t.targets[id] = v
 	}
 	for _, id := range u.GetRemoved() {
@@ -71,7 +84,7 @@ func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err err
 
 func (t *table) remove(id string) {
 	if old, had := t.targets[id]; had {
-		t.digest = t.digest.Remove(id, old.Last)
+		t.digest = t.digest.RemoveVerdict(id, old)
 		delete(t.targets, id)
 	}
 	if t.dirty != nil {

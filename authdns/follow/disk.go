@@ -25,6 +25,7 @@ type disk struct {
 
 	mu      sync.Mutex
 	pending *pb.Snapshot
+	failed  *pb.Snapshot // could not be written; of run's goroutine
 	table   *pb.HealthTable
 }
 
@@ -48,15 +49,16 @@ func (d *disk) generation(r fetched) {
 }
 
 // verdicts hands over the verdict table to be written, as of a time: that is
-// what its ages count from.
-func (d *disk) verdicts(table map[string]health.Verdict, asOf time.Time) {
+// what its ages count from. The evidence is left out.
+func (d *disk) verdicts(table map[string]health.Verdict, latches []regions.Latch, asOf time.Time) {
 	if d.dir == nil {
 		return
 	}
-	t := &pb.HealthTable{SaveTime: timestamppb.New(asOf)}
+	t := &pb.HealthTable{SaveTime: timestamppb.New(asOf), Latches: healthpb.Latches(latches, asOf)}
 	for id, v := range table {
 		if v.Last != regions.Unknown {
-			t.Targets = append(t.Targets, healthpb.TargetHealth(id, health.Verdict{Quorum: v.Quorum, Last: v.Last, Since: v.Since}, asOf))
+			v.Votes = nil
+			t.Targets = append(t.Targets, healthpb.TargetHealth(id, v, asOf))
 		}
 	}
 	d.mu.Lock()
@@ -72,17 +74,37 @@ func (d *disk) poke() {
 	}
 }
 
+// saveAgain is how long after a failure a generation is tried again: a disk that
+// was full may have space now, and no newer generation need ever come.
+const saveAgain = 10 * time.Second
+
 // run writes what is handed over; what still waits when ctx ends is written
 // before it returns.
 func (d *disk) run(ctx context.Context) {
+	again := time.NewTicker(saveAgain)
+	defer again.Stop()
 	for {
 		select {
 		case <-d.wake:
 			d.flush()
+		case <-again.C:
+			d.takeBack()
+			d.flush()
 		case <-ctx.Done():
+			d.takeBack()
 			d.flush()
 			return
 		}
+	}
+}
+
+// takeBack puts a generation that could not be written where it waits, unless
+// a newer one does.
+func (d *disk) takeBack() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.pending == nil {
+		d.pending = d.failed
 	}
 }
 
@@ -92,8 +114,15 @@ func (d *disk) flush() {
 	d.pending, d.table = nil, nil
 	d.mu.Unlock()
 	if s != nil {
-		if err := d.dir.Save(s); err != nil {
-			d.log.Error("generation not saved; a restart would serve an older one", "revision", s.GetGeneration().GetRevision(), "err", err)
+		err, last := d.dir.Save(s), d.failed
+		d.failed = nil
+		if err != nil {
+			d.failed = s
+			if s != last { // told once
+				d.log.Error("generation not saved; a restart would serve an older one", "revision", s.GetGeneration().GetRevision(), "err", err)
+			}
+		} else if s == last {
+			d.log.Info("generation saved after all", "revision", s.GetGeneration().GetRevision())
 		}
 	}
 	if t != nil {

@@ -118,6 +118,30 @@ func TestDiskFails(t *testing.T) {
 	})
 }
 
+// What could not be written is written once there is space, though no newer
+// generation comes.
+func TestDiskRecovers(t *testing.T) {
+	play(t, 1, func(t *testing.T, s *scene, cs []*controller) {
+		c := cs[0]
+		c.offers(makeGeneration(t, 1, 5, 1))
+		pass(time.Second)
+		away := s.dir + ".away"
+		if err := os.Rename(s.dir, away); err != nil {
+			t.Fatal(err)
+		}
+		c.offers(makeGeneration(t, 1, 6, 2))
+		pass(time.Minute)
+		s.want("1.6 1=? 2=?")
+		if err := os.Rename(away, s.dir); err != nil {
+			t.Fatal(err)
+		}
+		pass(time.Minute)
+		c.stop()
+		s.again(c)
+		s.want("1.6 1=? 2=?")
+	})
+}
+
 // Verdicts of the last moment are on disk when Run returns.
 func TestLastVerdictsAreSaved(t *testing.T) {
 	play(t, 1, func(t *testing.T, s *scene, cs []*controller) {

@@ -36,6 +36,8 @@ type Serving struct {
 	Rankings *steer.Rankings
 	// FromDisk: no controller has confirmed this generation since the start.
 	FromDisk bool
+	// Health is what the age of the verdicts makes them.
+	Health regions.HealthState
 }
 
 // Options is what a follower needs.
@@ -61,16 +63,25 @@ type Follower struct {
 	// start (monotonic, so that a clock that is set does nothing).
 	start time.Time
 	asOf  atomic.Int64
+	// known are the latches, for Hello; diverging counts the targets on which
+	// controllers differ.
+	known     atomic.Pointer[[]regions.Latch]
+	diverging atomic.Int64
 
 	// What follows belongs to the goroutine of Run.
 	sources   []source
 	following int // index of the source whose verdicts are followed, or -1
 	verdicts  map[string]health.Verdict
-	tree      *plan.Tree
-	db        *geo.Database
-	fetching  bool
-	unsaved   bool // the verdicts differ from those on disk
-	savedAt   time.Time
+	latches   latches
+	// latchesSaved tells that the table on disk holds latches.
+	latchesSaved bool
+	tree         *plan.Tree
+	db           *geo.Database
+	fetching     bool
+	unsaved      bool // the verdicts differ from those on disk
+	savedAt      time.Time
+	// comparedAt is when the controllers' tables were compared.
+	comparedAt time.Time
 
 	disk    *disk
 	metrics metrics
@@ -80,8 +91,9 @@ type Follower struct {
 const never = math.MinInt64
 
 type metrics struct {
-	generation, refused, following prometheus.Gauge
-	changes, switches              prometheus.Counter
+	generation, epoch, refused, following prometheus.Gauge
+	frozen, failOpen, latches, diverging  prometheus.Gauge
+	changes, switches                     prometheus.Counter
 }
 
 // New returns a follower without subscriptions.
@@ -89,11 +101,16 @@ func New(o Options) *Follower {
 	f := &Follower{
 		opts: o, db: o.Geo, following: -1, start: time.Now(),
 		wake: make(chan struct{}, 1), plans: make(chan fetched, 1),
-		verdicts: map[string]health.Verdict{}, disk: newDisk(o.Dir, o.Log),
+		verdicts: map[string]health.Verdict{}, latches: latches{}, disk: newDisk(o.Dir, o.Log),
 		metrics: metrics{
 			generation: prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_generation_revision", Help: "Revision of the generation that is served."}),
+			epoch:      prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_generation_epoch", Help: "Epoch of the generation that is served; a restore begins a new one."}),
 			refused:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_generation_refused", Help: "1 while a controller offers a generation that cannot be served."}),
 			following:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_following", Help: "1 while a controller's verdicts are followed, 0 while answers are frozen."}),
+			frozen:     prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_health_frozen", Help: "1 while the verdicts are older than frozenAfter: answers stay, and say that they are stale."}),
+			failOpen:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_health_fail_open", Help: "1 while the verdicts are older than failOpenAfter, and every one counts as healthy."}),
+			latches:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_latches", Help: "Regions of services that wait for a person."}),
+			diverging:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_health_diverging_targets", Help: "Targets on which another controller has differed from the followed one for several seconds."}),
 			changes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_authdns_verdict_changes_total", Help: "Verdicts that changed what is served."}),
 			switches:   prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_authdns_controller_changes_total", Help: "Changes of the controller that is followed."}),
 		},
@@ -101,7 +118,7 @@ func New(o Options) *Follower {
 	f.asOf.Store(never)
 	if o.Registerer != nil {
 		m := f.metrics
-		o.Registerer.MustRegister(m.generation, m.refused, m.following, m.changes, m.switches,
+		o.Registerer.MustRegister(m.generation, m.epoch, m.refused, m.following, m.frozen, m.failOpen, m.latches, m.diverging, m.changes, m.switches,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fairlead_authdns_health_age_seconds", Help: "Age of the verdicts that are served; -1 when none were ever received."}, func() float64 {
 				age, ok := f.HealthAge(time.Now())
 				if !ok {
@@ -135,6 +152,9 @@ func (f *Follower) Hello() *pb.NameserverHello {
 	h.Generation = &pb.Generation{Epoch: s.Plan.Generation.Epoch, Revision: s.Plan.Generation.Revision}
 	h.Installation = s.Head.GetInstallation()
 	now := time.Now()
+	if known := f.known.Load(); known != nil {
+		h.Latches = healthpb.Latches(*known, now)
+	}
 	age, ok := f.HealthAge(now)
 	if !ok {
 		return h
@@ -142,8 +162,7 @@ func (f *Follower) Hello() *pb.NameserverHello {
 	h.VerdictsAgeMillis = healthpb.Millis(age)
 	for i := range s.Plan.Targets {
 		if st := s.View.State(int32(i)); st.Verdict != regions.Unknown {
-			v := health.Verdict{Quorum: st.Verdict, Last: st.Verdict, Since: st.Since}
-			h.Verdicts = append(h.Verdicts, healthpb.TargetHealth(s.Plan.Targets[i].ID, v, now.Add(-age)))
+			h.Verdicts = append(h.Verdicts, healthpb.TargetHealth(s.Plan.Targets[i].ID, verdictOf(s.Plan.Base, st), now.Add(-age)))
 		}
 	}
 	return h
@@ -207,6 +226,9 @@ func (f *Follower) loadVerdicts(now time.Time) {
 		f.opts.Log.Error("verdict table on disk refused; endpoints count as never judged", "err", err)
 		return
 	}
+	f.latches.merge(nil, healthpb.ParseLatches(t.GetLatches(), now))
+	f.latchesSaved = len(f.latches) > 0
+	f.shareLatches()
 	if len(t.GetTargets()) == 0 {
 		return
 	}
@@ -257,7 +279,10 @@ func (f *Follower) step(ctx context.Context, now time.Time) {
 	}
 	f.reviewOffers(sums)
 	f.chooseController(sums)
+	f.takeLatches(now)
 	f.takeVerdicts(sums, now)
+	f.advance(now)
+	f.compare(sums, now)
 	f.seekPlan(ctx, sums, now)
 	if age := now.Sub(f.savedAt); f.unsaved && age >= saveHealthAfter || f.following >= 0 && age >= saveHealthEvery {
 		f.saveVerdicts(now)

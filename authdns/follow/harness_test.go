@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -32,6 +33,7 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/health"
+	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
 
@@ -47,6 +49,12 @@ type generationOf struct {
 const installation = "here"
 
 func makeGeneration(t testing.TB, epoch uint64, revision int64, services int) generationOf {
+	t.Helper()
+	return makeGenerationWith(t, epoch, revision, services, "")
+}
+
+// makeGenerationWith makes a generation with more resources, as YAML.
+func makeGenerationWith(t testing.TB, epoch uint64, revision int64, services int, more string, releases ...*pb.LatchRelease) generationOf {
 	t.Helper()
 	text := `
 apiVersion: fairlead/v1
@@ -77,7 +85,7 @@ metadata: {name: a%d.example.test}
 spec: {zone: example.test, policy: nearest, healthCheck: web, endpoints: [{name: e, region: r, addresses: [192.0.2.%d]}]}
 `, i, i)
 	}
-	docs, err := config.Parse("test.yaml", []byte(text))
+	docs, err := config.Parse("test.yaml", []byte(text+more))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +97,11 @@ spec: {zone: example.test, policy: nearest, healthCheck: web, endpoints: [{name:
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, head, err := plan.Write(set, nil, nil, nil)
+	var overrides *pb.OverrideSet
+	if len(releases) > 0 {
+		overrides = &pb.OverrideSet{Releases: releases}
+	}
+	tree, head, err := plan.Write(set, overrides, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,6 +129,7 @@ type controller struct {
 	hellos   []*pb.NameserverHello
 	acks     []*pb.PlanAcknowledgement
 	follow   bool
+	report   *pb.Following
 	resyncs  int
 	fetches  int
 	restarts uint64
@@ -134,6 +147,8 @@ type script struct {
 	fail        bool // fetches fail
 	cut         bool // streams end
 	evidenceAge time.Duration
+	latches     []regions.Latch
+	restored    bool // what is healthy was unhealthy before
 }
 
 func newController(name string) *controller {
@@ -146,9 +161,9 @@ func newController(name string) *controller {
 func (c *controller) set(f func(*script)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	was := maps.Clone(c.now.verdicts)
+	was, latched := maps.Clone(c.now.verdicts), c.now.latches
 	f(&c.now)
-	if !maps.Equal(was, c.now.verdicts) {
+	if !maps.Equal(was, c.now.verdicts) || !slices.Equal(latched, c.now.latches) {
 		c.now.number++
 	}
 	close(c.changed)
@@ -189,6 +204,24 @@ func (c *controller) dial(ctx context.Context) (net.Conn, error) {
 
 func (c *controller) stop() { c.server.Stop() }
 
+// health is a verdict on the wire.
+func (s *script) health(id string) *pb.TargetHealth {
+	t := &pb.TargetHealth{Target: id, Verdict: statusOf(s.verdicts[id]), HeldMillis: 1000}
+	t.Restored = s.restored && s.verdicts[id] == regions.Healthy
+	return t
+}
+
+// digest is over all that the controller says.
+func (s *script) digest() uint64 {
+	d := health.Digest(0).ReplaceLatches(nil, s.latches)
+	for id := range s.verdicts {
+		d = d.AddVerdict(id, healthpb.ParseTargetHealth(s.health(id), time.Now()))
+	}
+	return uint64(d)
+}
+
+var clientAnywhere = netip.MustParseAddr("192.0.2.200")
+
 func statusOf(s regions.Status) pb.HealthStatus {
 	return map[regions.Status]pb.HealthStatus{
 		regions.Healthy: pb.HealthStatus_HEALTH_STATUS_HEALTHY, regions.Unhealthy: pb.HealthStatus_HEALTH_STATUS_UNHEALTHY,
@@ -225,7 +258,7 @@ func (c *controller) Subscribe(stream grpc.BidiStreamingServer[pb.SubscribeReque
 			case *pb.SubscribeRequest_Acknowledgement:
 				c.acks = append(c.acks, m.Acknowledgement)
 			case *pb.SubscribeRequest_Following:
-				c.follow = m.Following.GetFollowing()
+				c.follow, c.report = m.Following.GetFollowing(), m.Following
 			case *pb.SubscribeRequest_Resync:
 				c.resyncs++
 				resync <- struct{}{}
@@ -253,7 +286,7 @@ func (c *controller) push(stream grpc.BidiStreamingServer[pb.SubscribeRequest, p
 			out = append(out, &pb.SubscribeResponse{Message: &pb.SubscribeResponse_Plan{Plan: u}})
 		}
 		version := &pb.HealthVersion{Incarnation: incarnation, Number: now.number}
-		digest := uint64(health.DigestOf(maps.All(now.verdicts)))
+		digest := now.digest()
 		if all || now.number != sent.number {
 			u := &pb.HealthUpdate{Version: version, Full: all, Digest: digest}
 			if now.spoil {
@@ -261,13 +294,16 @@ func (c *controller) push(stream grpc.BidiStreamingServer[pb.SubscribeRequest, p
 			}
 			for _, id := range slices.Sorted(maps.Keys(now.verdicts)) {
 				if all || now.verdicts[id] != sent.verdicts[id] {
-					u.Targets = append(u.Targets, &pb.TargetHealth{Target: id, Verdict: statusOf(now.verdicts[id]), HeldMillis: 1000})
+					u.Targets = append(u.Targets, now.health(id))
 				}
 			}
 			for id := range sent.verdicts {
 				if _, ok := now.verdicts[id]; !ok && !all {
 					u.Removed = append(u.Removed, id)
 				}
+			}
+			if all || !slices.Equal(now.latches, sent.latches) {
+				u.Latches = healthpb.Latches(now.latches, time.Now())
 			}
 			out = append(out, &pb.SubscribeResponse{Message: &pb.SubscribeResponse_Health{Health: u}})
 		}
@@ -385,7 +421,7 @@ func begin(t *testing.T, dir string, cs ...*controller) *scene {
 			t.Fatal(err)
 		}
 		s.conns = append(s.conns, conn)
-		sub := feed.New(feed.Options{Controller: c.name, Conn: conn, Log: slog.New(slog.DiscardHandler), Hello: s.Hello, Wake: s.Wake})
+		sub := feed.New(feed.Options{Controller: c.name, Conn: conn, Log: slog.New(slog.DiscardHandler), Hello: s.Hello, Wake: s.Wake, Report: s.Report})
 		s.subs = append(s.subs, sub)
 		s.Add(sub)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"time"
 
@@ -35,6 +36,8 @@ type source struct {
 	untrusted bool
 	// refusal is why what it offers is not served; it is told so.
 	refusal string
+	// differs is since when its verdicts are others than the followed one's.
+	differs time.Time
 	// The generation that could last not be had from it.
 	failed   regions.Generation
 	failures int
@@ -205,7 +208,7 @@ func (f *Follower) compile(ctx context.Context, j job) (r fetched) {
 	if r.err = ctx.Err(); r.err != nil { // the rest may take a second
 		return r
 	}
-	r.plan = base.With(generation(j.update), r.tree.Overrides)
+	r.plan = base.With(generation(j.update), r.tree.OverrideSet())
 	r.rankings, r.err = steer.CompileRankings(r.plan.Base, j.db, prev)
 	return r
 }
@@ -283,13 +286,22 @@ func (f *Follower) adopt(r fetched, fromDisk bool) (err error) {
 	}()
 	states := make([]steer.TargetState, len(r.plan.Targets))
 	for i := range states {
-		v := f.verdicts[r.plan.Targets[i].ID]
-		states[i] = steer.TargetState{Verdict: v.Last, Since: v.Since}
+		states[i] = plan.TargetState(r.plan.Base, f.verdicts[r.plan.Targets[i].ID])
 	}
-	view := steer.NewView(r.plan.Plan, r.rankings.Tables, states)
+	now := time.Now()
+	state := f.healthState(r.plan.Safety.Ages, now)
+	known := f.latchesUnder(r.plan)
+	view := steer.NewView(steer.Inputs{
+		Plan: r.plan.Plan, Tables: r.rankings.Tables, States: states, Latches: known.list(), Now: now, FailOpen: state == regions.FailOpen,
+	})
 	f.tree = r.tree
-	f.publish(&Serving{Head: r.update.GetHead(), Plan: r.plan, Rankings: r.rankings, View: view, FromDisk: fromDisk})
+	if !maps.Equal(known, f.latches) {
+		f.latches, f.unsaved = known, true
+		f.shareLatches()
+	}
+	f.publish(&Serving{Head: r.update.GetHead(), Plan: r.plan, Rankings: r.rankings, View: view, FromDisk: fromDisk, Health: state})
 	f.metrics.generation.Set(float64(r.plan.Generation.Revision))
+	f.metrics.epoch.Set(float64(r.plan.Generation.Epoch))
 	f.forget(r.plan, 0)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead-dns/fairlead/authdns/feed"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 	"github.com/fairlead-dns/fairlead/regions/steer"
 )
@@ -21,6 +22,9 @@ const (
 	// hold so much longer.
 	saveHealthAfter = time.Second
 	saveHealthEvery = 30 * time.Second
+	// sinceTolerance is how far apart two controllers' words for when a verdict
+	// came about may lie and mean one moment.
+	sinceTolerance = 5 * time.Second
 	// maxLogged bounds the verdicts that are logged one by one in one step.
 	maxLogged = 20
 )
@@ -77,26 +81,23 @@ func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 	}
 	s := f.serving.Load()
 	changed := map[int32]steer.TargetState{}
-	for id, v := range changes.Table {
-		old, had := f.verdicts[id]
-		if v.Last == regions.Unknown && had && old.Last != regions.Unknown {
-			v.Last = old.Last
-		}
-		// Since when is of the verdict as it is served: another controller's
-		// word for it, a little apart, changes nothing.
-		if had && old.Last == v.Last {
-			v.Since = old.Since
-		}
+	turned := map[int32]health.Verdict{}
+	for id, is := range changes.Table {
+		was, had := f.verdicts[id]
+		v := follow(was, is)
 		f.verdicts[id] = v
-		if had && old.Last == v.Last {
+		if had && v.Same(was) && v.Since.Equal(was.Since) {
 			continue
 		}
 		f.unsaved = true
 		if s == nil {
 			continue
 		}
-		if i, ok := s.Plan.Target(id); ok && s.View.State(i).Verdict != v.Last {
-			changed[i] = steer.TargetState{Verdict: v.Last, Since: v.Since}
+		if i, ok := s.Plan.Target(id); ok {
+			changed[i] = plan.TargetState(s.Plan.Base, v)
+			if v.Last != was.Last {
+				turned[i] = v
+			}
 		}
 	}
 	if s == nil {
@@ -107,17 +108,35 @@ func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 		return
 	}
 	next := *s
-	next.View = s.View.With(changed)
+	next.View = s.View.With(changed, now)
 	f.publish(&next)
-	f.metrics.changes.Add(float64(len(changed)))
+	f.metrics.changes.Add(float64(len(turned)))
 	logged := 0
-	for i, st := range changed {
+	for i, v := range turned {
 		if logged++; logged > maxLogged {
-			f.opts.Log.Info("more verdicts changed", "changed", len(changed)-maxLogged)
+			f.opts.Log.Info("more verdicts changed", "changed", len(turned)-maxLogged)
 			break
 		}
-		f.opts.Log.Info("verdict", "target", s.Plan.Targets[i].ID, "status", st.Verdict.String(), "held", now.Sub(st.Since).Round(time.Millisecond).String())
+		f.opts.Log.Info("verdict", "target", s.Plan.Targets[i].ID, "status", v.Last.String(), "held", v.Held(now).Round(time.Millisecond).String())
 	}
+}
+
+// follow is the verdict after a controller's word for it.
+func follow(was, is health.Verdict) health.Verdict {
+	if was.Last == regions.Unknown {
+		return is
+	}
+	if is.Last == regions.Unknown { // it has never judged it
+		is.Last, is.Since, is.Restored = was.Last, was.Since, was.Restored
+		is.Confirmed, is.Regions, is.Guard = was.Confirmed, was.Regions, max(is.Guard, was.Guard)
+		return is
+	}
+	// Since when is of the verdict as it is served: another controller's word for
+	// it, a little apart, changes nothing.
+	if is.Last == was.Last && is.Since.Sub(was.Since).Abs() < sinceTolerance {
+		is.Since = was.Since
+	}
+	return is
 }
 
 // forget drops the verdicts on targets that are not in the plan once there
@@ -136,6 +155,9 @@ func (f *Follower) forget(p *plan.Plan, taken int) {
 func (f *Follower) saveVerdicts(now time.Time) {
 	f.unsaved, f.savedAt = false, now
 	if age, ok := f.HealthAge(now); ok {
-		f.disk.verdicts(f.verdicts, now.Add(-age))
+		f.disk.verdicts(f.verdicts, f.latches.list(), now.Add(-age))
+	} else if len(f.latches) > 0 || f.latchesSaved {
+		f.disk.verdicts(nil, f.latches.list(), now)
 	}
+	f.latchesSaved = len(f.latches) > 0
 }
