@@ -41,6 +41,21 @@ func read(path string) (*geo.Database, fs.FileInfo, error) {
 	return db, info, nil
 }
 
+// Reload hands over the data of a file now; without a file there is nothing to
+// do.
+func Reload(path string, log *slog.Logger, use func(*geo.Database)) error {
+	if path == "" {
+		return nil
+	}
+	db, _, err := read(path)
+	if err != nil {
+		return err
+	}
+	log.Info("geo data read", "file", path, "type", db.Type(), "networks", db.Networks())
+	use(db)
+	return nil
+}
+
 // Watch hands over the data of a file whenever it changes. A file that is
 // refused, as one half written, is told of once; the data before stay.
 func Watch(ctx context.Context, path string, log *slog.Logger, use func(*geo.Database)) error {

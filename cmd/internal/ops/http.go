@@ -5,8 +5,11 @@ package ops
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -15,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
 )
 
 // NewRegistry returns a registry with the process's own metrics and the build.
@@ -50,6 +54,8 @@ type HTTP struct {
 	REST http.Handler
 	// Ready says why the program is not ready, or nil.
 	Ready func() error
+	// Log takes what goes wrong with connections; nil: nobody wants to know.
+	Log *slog.Logger
 }
 
 // Run serves until ctx ends.
@@ -76,7 +82,26 @@ func (h HTTP) Run(ctx context.Context) error {
 	if h.TLS != nil {
 		l = tls.NewListener(l, h.TLS)
 	}
-	return Serve(ctx, l, mux)
+	logger := h.Log
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	return serve(ctx, l, mux, log.New(complaints{logger}, "", 0))
+}
+
+// complaints takes the lines that net/http writes about connections. One that is
+// closed before it has said anything is no fault: fellow agents knock at each
+// other's port every second, and so do load balancers.
+type complaints struct{ log *slog.Logger }
+
+func (c complaints) Write(line []byte) (int, error) {
+	text := strings.TrimSpace(string(line))
+	knock := strings.HasPrefix(text, "http: TLS handshake error from ") &&
+		(strings.HasSuffix(text, ": EOF") || strings.HasSuffix(text, ": connection reset by peer"))
+	if !knock {
+		c.log.Warn("a connection to --http failed", "error", text)
+	}
+	return len(line), nil
 }
 
 // onlyLoopbackNames refuses requests to other host names than loopback's:
@@ -86,11 +111,25 @@ func (h HTTP) Run(ctx context.Context) error {
 func onlyLoopbackNames(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := RequireLoopback("Host", net.JoinHostPort(hostname(r.Host), "0")); err != nil {
-			http.Error(w, "without TLS the API is served to loopback's own names only", http.StatusForbidden)
+			refuse(w, "without TLS the API is served to loopback's own names only")
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// NoREST answers for the API where it is not served, and says why.
+func NoREST(why string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { refuse(w, why) })
+}
+
+// refuse is PERMISSION_DENIED as the API says it: a google.rpc.Status.
+func refuse(w http.ResponseWriter, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusForbidden)
+	body, _ := json.Marshal(map[string]any{"code": codes.PermissionDenied, "message": message})
+	_, _ = w.Write(append(body, '\n'))
 }
 
 // hostname is a Host header without its port.
@@ -103,8 +142,12 @@ func hostname(host string) string {
 
 // Serve serves HTTP with limits until ctx ends.
 func Serve(ctx context.Context, l net.Listener, handler http.Handler) error {
+	return serve(ctx, l, handler, nil)
+}
+
+func serve(ctx context.Context, l net.Listener, handler http.Handler, errorLog *log.Logger) error {
 	srv := &http.Server{
-		Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		Handler: handler, ErrorLog: errorLog, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10,
 	}
 	done := make(chan error, 1)

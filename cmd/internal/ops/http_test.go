@@ -1,13 +1,18 @@
 package ops
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -55,6 +60,68 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// Who connects and leaves is not worth a line; who speaks wrongly is.
+func TestKnocks(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	// For its certificate.
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	config := server.TLS.Clone()
+	server.Close()
+	l, err := Listen(t.Context(), "--http", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log lockedBuffer
+	h := HTTP{Listener: l, TLS: config, Gatherer: NewRegistry("fairlead-test", "1"), Log: slog.New(slog.NewTextHandler(&log, nil))}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	for range 3 {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn.Close()
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + l.Addr().String() + "/healthz")
+	if err != nil {
+		t.Fatal(err) // net/http answers in plain text
+	}
+	resp.Body.Close()
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(log.String(), "TLS handshake error") && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `msg="a connection to --http failed"`) || !strings.Contains(got, "HTTP request to an HTTPS server") {
+		t.Errorf("the log is\n%s", got)
+	}
+	if n, err := (complaints{slog.New(slog.NewTextHandler(&log, nil))}).Write([]byte("http: TLS handshake error from 192.0.2.1:5: read tcp 192.0.2.2:1->192.0.2.1:5: read: connection reset by peer\n")); n == 0 || err != nil || strings.Contains(log.String(), "reset") {
+		t.Errorf("%d, %v, %s", n, err, log.String())
+	}
+}
+
+// lockedBuffer is written by a server and read by a test.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func TestPlainRESTIsForLoopbackNames(t *testing.T) {
 	h := onlyLoopbackNames(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	for host, want := range map[string]int{
@@ -66,6 +133,9 @@ func TestPlainRESTIsForLoopbackNames(t *testing.T) {
 		r.Host = host
 		if h.ServeHTTP(w, r); w.Code != want {
 			t.Errorf("Host %q: %d, want %d", host, w.Code, want)
+		}
+		if want == 403 && w.Body.String() != `{"code":7,"message":"without TLS the API is served to loopback's own names only"}`+"\n" {
+			t.Errorf("Host %q: %s", host, w.Body)
 		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
@@ -27,24 +28,44 @@ type TLS struct {
 
 // Flags adds the flags.
 func (t *TLS) Flags(f *pflag.FlagSet) {
-	f.StringVar(&t.Cert, "tls-cert", "", "this program's certificate, PEM, as fairlead pki issue makes; read again when it changes")
-	f.StringVar(&t.Key, "tls-key", "", "its key, PEM, readable by its owner only")
-	f.StringVar(&t.CA, "tls-ca", "", "the CA certificates that peers must be signed by, PEM")
+	f.StringVar(&t.Cert, "tls-cert", "", "the `FILE` of this program's certificate, PEM, as fairlead pki issue makes it; read again when it changes")
+	f.StringVar(&t.Key, "tls-key", "", "the `FILE` of its key, PEM, readable by its owner only")
+	f.StringVar(&t.CA, "tls-ca", "", "the `FILE` of the CA certificates that peers must be signed by, PEM")
 	f.BoolVar(&t.Insecure, "insecure-plaintext", false, "leave TLS out: anybody who reaches the ports may do everything")
 	f.BoolVar(&t.InsecureHTTP, "insecure-http", false, "serve --http as plain HTTP, for scrapers that cannot do TLS")
+}
+
+// Check says what is wrong with the flags.
+func (t *TLS) Check() error {
+	given := t.Cert != "" || t.Key != "" || t.CA != ""
+	switch {
+	case t.Insecure && given:
+		return errors.New("--insecure-plaintext goes without --tls-cert, --tls-key and --tls-ca")
+	case !t.Insecure && (t.Cert == "" || t.Key == "" || t.CA == ""):
+		return fmt.Errorf("missing %s: `fairlead pki issue` makes the files", missing([]string{"--tls-cert", "--tls-key", "--tls-ca"}, t.Cert, t.Key, t.CA))
+	}
+	return nil
+}
+
+// missing names the flags that have no value.
+func missing(flags []string, values ...string) string {
+	var out []string
+	for i, v := range values {
+		if v == "" {
+			out = append(out, flags[i])
+		}
+	}
+	if len(out) < 2 {
+		return strings.Join(out, "")
+	}
+	return strings.Join(out[:len(out)-1], ", ") + " and " + out[len(out)-1]
 }
 
 // Open opens the files; expect is what this program's own certificate must
 // say. It returns nil when TLS is left out.
 func (t *TLS) Open(expect func(identity.Identity) error, log *slog.Logger, reg prometheus.Registerer) (*tlsfiles.Files, error) {
-	given := t.Cert != "" || t.Key != "" || t.CA != ""
-	switch {
-	case t.Insecure && given:
-		return nil, UsageError(errors.New("--insecure-plaintext goes without --tls-cert, --tls-key and --tls-ca"))
-	case t.Insecure:
+	if t.Insecure {
 		return nil, nil
-	case t.Cert == "" || t.Key == "" || t.CA == "":
-		return nil, UsageError(errors.New("--tls-cert, --tls-key and --tls-ca are required: `fairlead pki issue` makes them"))
 	}
 	files, err := tlsfiles.Open(tlsfiles.Options{
 		CertFile: t.Cert, KeyFile: t.Key, CAFile: t.CA, Use: "program", Expect: expect, Log: log, Registerer: reg,

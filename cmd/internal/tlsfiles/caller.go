@@ -18,7 +18,7 @@ func Caller(ctx context.Context) (identity.Identity, error) {
 	}
 	info, ok := p.AuthInfo.(credentials.TLSInfo)
 	if !ok || len(info.State.PeerCertificates) == 0 {
-		return identity.Identity{}, errors.New("the caller has shown no certificate")
+		return identity.Identity{}, errors.New("the caller has shown no certificate: want one of this installation, as `fairlead pki issue` makes")
 	}
 	return identity.FromCertificate(info.State.PeerCertificates[0])
 }

@@ -140,6 +140,28 @@ func (f *Files) Identity() identity.Identity { return f.current.Load().id }
 // Certificate is the program's own.
 func (f *Files) Certificate() *x509.Certificate { return f.current.Load().leaf }
 
+// InUse is a certificate in use, and how it stands in time.
+type InUse struct {
+	Use, What string // what it is for, as Options say; certificate or ca
+	Subject   string
+	Until     time.Time
+	State     identity.State
+}
+
+// InUse returns the program's own certificate and the CA that vouches for it.
+func (f *Files) InUse(now time.Time) []InUse {
+	m := f.current.Load()
+	var out []InUse
+	for _, c := range []struct {
+		what string
+		cert *x509.Certificate
+	}{{"certificate", m.leaf}, {"ca", m.issuer}} {
+		state, _ := identity.Expiry(c.cert, now)
+		out = append(out, InUse{Use: f.o.Use, What: c.what, Subject: c.cert.Subject.String(), Until: c.cert.NotAfter, State: state})
+	}
+	return out
+}
+
 // Reload reads the files now. Nil means that what they hold is in use; an
 // error says why it is not, and what was in use before stays.
 func (f *Files) Reload() error { return f.reload(true) }

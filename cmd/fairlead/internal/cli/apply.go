@@ -111,6 +111,11 @@ func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 		if err != nil {
 			return err
 		}
+		if o.output != formatJSON && o.output != formatYAML { // there they are in the answer
+			for _, text := range resp.GetWarnings() {
+				fmt.Fprintf(a.Err, "warning: %s\n", clean(text))
+			}
+		}
 		err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
 			printChanges(p, resp, o.dryRun)
 			printConvergence(p, resp.GetConvergence())
@@ -172,6 +177,13 @@ func converged(c *pb.Convergence, g *pb.Generation, wait time.Duration) error {
 	if len(c.GetMissing()) == 0 {
 		return nil
 	}
-	return notConvergedError{fmt.Errorf("not converged: after %s, generation %v is not served by %s (`fairlead status` says more)",
-		exact(wait), generation(g), strings.Join(c.GetMissing(), ", "))}
+	var missing []string
+	for _, name := range c.GetMissing() {
+		if why := c.GetReasons()[name]; why != "" {
+			name += " (" + why + ")"
+		}
+		missing = append(missing, name)
+	}
+	return notConvergedError{fmt.Errorf("not converged: after %s, generation %v is not served by %s; `fairlead status` says more",
+		exact(wait), generation(g), strings.Join(missing, ", "))}
 }

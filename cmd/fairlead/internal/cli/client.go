@@ -46,7 +46,11 @@ func (a *app) connect() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dial(flagController, s.controllers, sec)
+	c, err := dial(flagController, s.controllers, sec)
+	if err == nil {
+		c.conns.patience = a.patience
+	}
+	return c, err
 }
 
 // The flags that say whom to call.
@@ -116,6 +120,9 @@ type controllers struct {
 	security security
 	all      []callee
 	next     int // index of the one that answered last
+	// patience waits before a call that was over a limit is made again; nil, or
+	// an error from it: it is not.
+	patience func(ctx context.Context, addr string, wait time.Duration) error
 }
 
 func (c *controllers) close() {
@@ -124,8 +131,24 @@ func (c *controllers) close() {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface.
+// Invoke implements grpc.ClientConnInterface. A call that was over a limit,
+// and so was not made, is made again when the controller says that it may be, as
+// long as there is time.
 func (c *controllers) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
+	for {
+		err := c.invoke(ctx, method, args, reply, opts...)
+		over, wait := overLimit(err)
+		if !over || c.patience == nil {
+			return err
+		}
+		if c.patience(ctx, c.all[c.next].addr, wait) != nil {
+			return err
+		}
+	}
+}
+
+// invoke makes a call once, at the first controller that can take it.
+func (c *controllers) invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	_, write := args.(interface{ GetRequestId() string })
 	var failed []attempt
 	for i := range c.all {

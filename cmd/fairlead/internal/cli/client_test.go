@@ -193,7 +193,8 @@ func TestListOfOneGeneration(t *testing.T) {
 // Waiting ends with exit code 3 and the names of those that are missing.
 func TestNotConverged(t *testing.T) {
 	var waited time.Duration
-	late := &pb.Convergence{Serving: []string{"ns-1"}, Missing: []string{"ns-2", "ns-3"}}
+	late := &pb.Convergence{Serving: []string{"ns-1"}, Missing: []string{"ns-2", "ns-3"},
+		Reasons: map[string]string{"ns-3": "it is not connected to this controller"}}
 	addr := serve(t, &fake{
 		apply: func(r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
 			waited = r.GetWait().AsDuration()
@@ -206,7 +207,7 @@ func TestNotConverged(t *testing.T) {
 		},
 	})
 	r := run(t, agent("a"), "apply", "-f", "-", "--wait", "1s", "--controller", addr)
-	r.want(t, exitNotConverged, "served by ns-1\n", "fairlead: not converged: after 1s, generation 1.9 is not served by ns-2, ns-3 (`fairlead status` says more)\n")
+	r.want(t, exitNotConverged, "served by ns-1\n", "fairlead: not converged: after 1s, generation 1.9 is not served by ns-2, ns-3 (it is not connected to this controller); `fairlead status` says more\n")
 	if waited != time.Second {
 		t.Errorf("waited %v", waited)
 	}
@@ -214,6 +215,21 @@ func TestNotConverged(t *testing.T) {
 	r.want(t, exitNotConverged, `"missing": [`, "generation 1.10 is not served by ns-2, ns-3")
 	if waited != 2*time.Second {
 		t.Errorf("waited %v", waited)
+	}
+}
+
+// What is allowed and perhaps not meant is told beside what changes.
+func TestWarnings(t *testing.T) {
+	addr := serve(t, &fake{apply: func(*pb.ApplyRequest) (*pb.ApplyResponse, error) {
+		return &pb.ApplyResponse{Generation: gen(9), Warnings: []string{"a policy\nwithout a witness"}}, nil
+	}})
+	for _, verb := range []string{"apply", "diff"} {
+		if r := run(t, agent("a"), verb, "-f", "-", "--controller", addr); r.code != exitDone || r.err != "warning: a policy\\nwithout a witness\n" {
+			t.Errorf("%s: %+v", verb, r)
+		}
+		if r := run(t, agent("a"), verb, "-f", "-", "-o", "json", "--controller", addr); r.err != "" || !strings.Contains(r.out, "without a witness") {
+			t.Errorf("%s: %+v", verb, r)
+		}
 	}
 }
 

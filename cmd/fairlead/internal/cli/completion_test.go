@@ -25,11 +25,11 @@ func TestCompletion(t *testing.T) {
 			}
 		}
 		return resp, nil
-	}})
+	}, status: func() (*pb.GetStatusResponse, error) { return latchedStatus(), nil }})
 	t.Setenv("FAIRLEAD_CONTROLLER", addr)
 	for _, c := range []struct{ args, want string }{
-		{"get|", "agents healthchecks nameservers regions services steeringpolicies zones all"},
-		{"describe|", "agents healthchecks nameservers regions services steeringpolicies zones"},
+		{"get|", "agents healthchecks nameservers regions safetypolicies services steeringpolicies zones all"},
+		{"describe|", "agents healthchecks nameservers regions safetypolicies services steeringpolicies zones"},
 		{"get|services|", "*.apps.example.test www.example.test"},
 		{"get|svc|www", "www.example.test"},
 		{"get|service/w", "service/www.example.test"},
@@ -45,6 +45,14 @@ func TestCompletion(t *testing.T) {
 		{"explain|x|--nameserver|", "ns-1"},
 		{"explain|x|--type|", "A AAAA CNAME"},
 		{"watch|--output|", "table wide json"},
+		{"latch|", "list release"},
+		{"latch|release|", "failback/pay.example.test/us-east failback/www.example.test/eu-west guard"},
+		{"latch|release|failback/w", "failback/www.example.test/eu-west"},
+		{"latch|release|guard|", ""},
+		{"health|replay|--service|w", "www.example.test"},
+		{"health|replay|--quorum|", "majority strict any-healthy at-least="},
+		{"health|replay|--damping|", "off default recoveries="},
+		{"health|replay|--output|", "table wide json yaml"},
 		{"completion|", "bash fish zsh"},
 	} {
 		r := run(t, "", append([]string{"__complete"}, strings.Split(c.args, "|")...)...)
@@ -84,6 +92,7 @@ func TestCompletion(t *testing.T) {
 
 // As many names as arrive within a second are offered.
 func TestCompletionInTime(t *testing.T) {
+	t.Parallel()
 	block := make(chan struct{})
 	defer close(block)
 	addr := serve(t, &fake{list: func(r *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/pflag"
 	yaml "go.yaml.in/yaml/v3"
 
-	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
@@ -28,7 +28,12 @@ fairlead/config.yaml in your configuration directory ($XDG_CONFIG_HOME, else
       tlsCert: alice.crt    # relative to this file
       tlsKey: alice.key
       tlsCA: ca.crt
-      author: alice`
+      author: alice
+  options:                  # for flags that are not given, of any command
+    timeout: 30s
+    output: wide
+
+What sets a context changes its lines and leaves the rest as it is, comments too.`
 
 func (a *app) contextCommand() *cobra.Command {
 	return group("context", "Keep where to connect, for several installations", contextHelp+`
@@ -179,7 +184,7 @@ directory of the contexts are kept relative to it.`,
 	f.StringVar(&given.TLSCA, "tls-ca", "", "the CA certificates of the installation, PEM")
 	f.StringVar(&given.Author, "author", "", "who decides your drains")
 	// What is to be written down is said outright.
-	ops.CommandLineOnly(f, "controllers", "tls-cert", "tls-key", "tls-ca", "author")
+	options.CommandLineOnly(f, "controllers", "tls-cert", "tls-key", "tls-ca", "author")
 	return c
 }
 

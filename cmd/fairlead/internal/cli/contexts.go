@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/renameio/v2"
 	yaml "go.yaml.in/yaml/v3"
 
 	"github.com/fairlead-dns/fairlead/regions/config"
@@ -21,11 +20,19 @@ import (
 // maxContexts bounds the file, in bytes.
 const maxContexts = 1 << 20
 
-// contexts are the installations that somebody works with.
+// contexts are the installations that somebody works with, and the values of
+// flags that are not given otherwise.
 type contexts struct {
 	path     string
 	Current  string                  `yaml:"current,omitempty" json:"current,omitempty"`
 	Contexts map[string]savedContext `yaml:"contexts,omitempty" json:"contexts,omitempty"`
+
+	// options are for flags; nil: there are none.
+	options *yaml.Node
+	// root is the map that the file holds and head what stands above it, so that
+	// a change leaves everything else, comments too, as it is.
+	root *yaml.Node
+	head string
 }
 
 // savedContext is where one installation is, and who calls it. Paths are
@@ -102,12 +109,17 @@ func parseContexts(path string, data []byte) (*contexts, error) {
 	var doc yaml.Node
 	switch err := dec.Decode(&doc); {
 	case errors.Is(err, io.EOF):
+		out.head = string(data)
 		return out, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
+		return nil, fileError{fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))}
+	}
+	if n := doc.Content[0]; n.Kind == yaml.MappingNode {
+		out.root = &doc
 	}
 	p := contextParser{path: path}
 	p.fields(doc.Content[0], "", map[string]func(*yaml.Node, string){
+		"options": func(n *yaml.Node, _ string) { out.options = n },
 		"current": func(n *yaml.Node, at string) { out.Current = p.text(n, at) },
 		"contexts": func(n *yaml.Node, at string) {
 			p.pairs(n, at, func(key, value *yaml.Node, at string) {
@@ -122,10 +134,16 @@ func parseContexts(path string, data []byte) (*contexts, error) {
 		p.errs = append(p.errs, fmt.Errorf("%s: want one YAML document", path))
 	}
 	if err := errors.Join(p.errs...); err != nil {
-		return nil, err
+		return nil, fileError{err}
 	}
 	return out, nil
 }
+
+// fileError is what is wrong with the file of contexts: the command line as a
+// whole cannot be meant so.
+type fileError struct{ error }
+
+func (e fileError) Unwrap() error { return e.error }
 
 type contextParser struct {
 	path string
@@ -219,30 +237,4 @@ func (p *contextParser) texts(n *yaml.Node, at string) (out []string) {
 		out = append(out, p.text(item, fmt.Sprintf("%s[%d]", at, i)))
 	}
 	return out
-}
-
-const contextsHeader = "# Where fairlead connects to; `fairlead context` writes this file anew.\n# Paths are relative to this file.\n"
-
-// save writes the contexts: whoever reads them meanwhile finds the old file or
-// the new one.
-func (c *contexts) save() error {
-	if c.path == "" {
-		return errors.New("no place for contexts: neither $XDG_CONFIG_HOME nor $HOME is set; name a file with --config or FAIRLEAD_CONFIG")
-	}
-	var b bytes.Buffer
-	b.WriteString(contextsHeader)
-	enc := yaml.NewEncoder(&b)
-	enc.SetIndent(2)
-	if err := enc.Encode(c); err != nil {
-		return err
-	}
-	// A link to the file stays one.
-	path := c.path
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	return renameio.WriteFile(path, b.Bytes(), 0o600)
 }

@@ -17,8 +17,8 @@ func (a *app) describeCommand() *cobra.Command {
 		Use:   "describe KIND NAME",
 		Short: "Show a resource and the state of what it stands for",
 		Long: `Show a resource as YAML and below it how it is now: for a service the state of
-its endpoints, for a region its endpoints and overrides, for an agent or a
-nameserver whether it is there.
+its endpoints and what waits for a release, for a region its endpoints, overrides
+and latches, for an agent or a nameserver whether it is there.
 
 ` + kindHelp,
 		Args:              kindArgs("KIND and NAME", 2, 2),
@@ -104,8 +104,29 @@ func describeService(ctx context.Context, p *printer, c *client, s *pb.Service) 
 	}
 	p.WriteByte('\n')
 	t.print(p)
+	if s.GetSpec().GetFailback().GetMode() == pb.FailbackMode_FAILBACK_MODE_MANUAL {
+		st, err := c.GetStatus(ctx, &pb.GetStatusRequest{})
+		if err != nil {
+			return err
+		}
+		describeLatches(p, st, func(l *pb.Latch) bool { return l.GetService() == s.GetMetadata().GetName() })
+	}
 	p.linef(plain, "%s", inGeneration(at))
 	return nil
+}
+
+// describeLatches prints the latches that stand and are selected.
+func describeLatches(p *printer, st *pb.GetStatusResponse, selected func(*pb.Latch) bool) {
+	var some []*pb.LatchStatus
+	for _, l := range st.GetLatches() {
+		if selected(l.GetLatch()) {
+			some = append(some, l)
+		}
+	}
+	if len(some) > 0 {
+		p.WriteByte('\n')
+		printLatches(p, some)
+	}
 }
 
 // tally counts the votes behind a verdict: 2 of 3 HEALTHY.
@@ -113,10 +134,14 @@ func tally(h *pb.TargetHealth) string {
 	if len(h.GetVotes()) == 0 {
 		return ""
 	}
-	n := map[pb.HealthStatus]int{}
+	n, held := map[pb.HealthStatus]int{}, 0
 	for _, v := range h.GetVotes() {
-		if v.GetCounted() {
-			n[v.GetStatus()]++
+		if !v.GetCounted() {
+			continue
+		}
+		n[countedAs(v)]++
+		if damped(v) {
+			held++
 		}
 	}
 	var parts []string
@@ -128,7 +153,25 @@ func tally(h *pb.TargetHealth) string {
 	if len(parts) == 0 {
 		parts = []string{"none"}
 	}
-	return strings.Join(parts, ", ") + fmt.Sprintf(" of %d", len(h.GetVotes()))
+	text := strings.Join(parts, ", ") + fmt.Sprintf(" of %d", len(h.GetVotes()))
+	if held > 0 {
+		text += fmt.Sprintf(", %d of them damped", held)
+	}
+	return text
+}
+
+// countedAs is what a vote counted as. Older controllers do not say, and damp nothing.
+func countedAs(v *pb.Vote) pb.HealthStatus {
+	if v.GetCountedAs() == pb.HealthStatus_HEALTH_STATUS_UNSPECIFIED {
+		return v.GetStatus()
+	}
+	return v.GetCountedAs()
+}
+
+// damped tells whether a vote says that the target is well again, and does not
+// count so yet.
+func damped(v *pb.Vote) bool {
+	return v.GetCounted() && v.GetStatus() == pb.HealthStatus_HEALTH_STATUS_HEALTHY && countedAs(v) == pb.HealthStatus_HEALTH_STATUS_UNHEALTHY
 }
 
 // verdictWord is a status as regions.Status prints it: HEALTHY.
@@ -174,7 +217,10 @@ func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse) {
 		}
 		t.print(p)
 	}
-	if kind == config.KindRegion && len(one.GetOverrides()) == 0 {
-		p.linef(plain, "no overrides")
+	if kind == config.KindRegion {
+		if len(one.GetOverrides()) == 0 {
+			p.linef(plain, "no overrides")
+		}
+		describeLatches(p, st, func(l *pb.Latch) bool { return l.GetRegion() == name })
 	}
 }

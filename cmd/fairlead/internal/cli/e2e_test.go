@@ -67,7 +67,7 @@ func startController(t *testing.T) (addr string, stopStore func()) {
 // generation that is published, a moment after a write.
 func eventually(t *testing.T, text string, args ...string) result {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		r := run(t, "", args...)
 		if strings.Contains(r.out+r.err, text) || time.Now().After(deadline) {
 			r.want(t, r.code, text)
@@ -95,15 +95,15 @@ func TestOperator(t *testing.T) {
 	}
 
 	writeFile(t, conf, allKindsYAML)
-	run(t, "", "diff", "-f", conf).want(t, exitDone, "+ services/www.example.test\n", "would create 11, update 0, delete 0, leave 0 unchanged; no generation yet")
-	run(t, "", "apply", "-f", conf, "--reason", "begin").want(t, exitDone, "+ regions/eu-west\n", "11 created, 0 updated, 0 deleted, 0 unchanged; generation 1.")
+	run(t, "", "diff", "-f", conf).want(t, exitDone, "+ services/www.example.test\n", "would create 12, update 0, delete 0, leave 0 unchanged; no generation yet")
+	run(t, "", "apply", "-f", conf, "--reason", "begin").want(t, exitDone, "+ regions/eu-west\n", "12 created, 0 updated, 0 deleted, 0 unchanged; generation 1.")
 	eventually(t, "services/www.example.test", "get", "services", "-o", "name")
-	run(t, allKindsYAML, "apply", "-f", "-").want(t, exitDone, "0 created, 0 updated, 0 deleted, 11 unchanged; generation 1.")
+	run(t, allKindsYAML, "apply", "-f", "-").want(t, exitDone, "0 created, 0 updated, 0 deleted, 12 unchanged; generation 1.")
 
 	// What export prints is the same configuration.
 	export := run(t, "", "export")
 	export.want(t, exitDone)
-	run(t, export.out, "diff", "-f", "-", "--prune").want(t, exitDone, "would create 0, update 0, delete 0, leave 11 unchanged")
+	run(t, export.out, "diff", "-f", "-", "--prune").want(t, exitDone, "would create 0, update 0, delete 0, leave 12 unchanged")
 	list := run(t, "", "get", "all", "-o", "json")
 	list.want(t, exitDone, `"etag"`)
 	run(t, list.out, "diff", "-f", "-", "--prune", "-o", "name").want(t, exitDone)
@@ -150,7 +150,7 @@ func TestOperator(t *testing.T) {
 
 	// --prune deletes the rest; a configuration without anything is not one.
 	first := strings.Join(strings.SplitAfter(allKindsYAML, "---\n")[:2], "")
-	run(t, first, "diff", "-f", "-", "--prune").want(t, exitDone, "- zones/example.test\n", "would create 0, update 0, delete 8, leave 2 unchanged")
+	run(t, first, "diff", "-f", "-", "--prune").want(t, exitDone, "- zones/example.test\n", "would create 0, update 0, delete 9, leave 2 unchanged")
 	run(t, "", "apply", "-f", "-", "--prune").want(t, exitFailed, "no resources in -")
 
 	// Apply, as `fairlead dev` calls it.
@@ -179,7 +179,7 @@ func TestOperatorHistory(t *testing.T) {
 	addr, _ := startController(t)
 	t.Setenv("FAIRLEAD_CONTROLLER", addr)
 	run(t, "", "config", "history").want(t, exitDone, "no generation yet")
-	run(t, allKindsYAML, "apply", "-f", "-", "--reason", "begin").want(t, exitDone, "11 created")
+	run(t, allKindsYAML, "apply", "-f", "-", "--reason", "begin").want(t, exitDone, "12 created")
 	first := strings.TrimSpace(eventually(t, "1.", "config", "history", "-o", "name").out)
 	w := startWatch(t, "--initial")
 	w.shows("generation " + first)
@@ -191,7 +191,7 @@ func TestOperatorHistory(t *testing.T) {
 	run(t, "", "region", "drain", "us-east", "--reason", "fibre cut", "--author", "alice").want(t, exitDone)
 	w.shows("+ drain of region us-east by alice (fibre cut)")
 	run(t, "", "config", "history").want(t, exitDone, "GENERATION  AGE", "apply", "begin", "faster", "fibre cut")
-	run(t, "", "config", "diff", first).want(t, exitDone, "~ services/www.example.test\n    spec:\n  -   ttl: 30s\n  +   ttl: 10s\n", "from generation "+first+" to the current one: 0 created, 1 updated, 0 deleted, 10 unchanged\n")
+	run(t, "", "config", "diff", first).want(t, exitDone, "~ services/www.example.test\n    spec:\n  -   ttl: 30s\n  +   ttl: 10s\n", "from generation "+first+" to the current one: 0 created, 1 updated, 0 deleted, 11 unchanged\n")
 	run(t, "", "config", "diff", "1.1", first).want(t, exitFailed, "1.1")
 	run(t, "", "config", "rollback", first, "--dry-run").want(t, exitDone, "+   ttl: 30s", "would go back to the configuration of generation "+first)
 	run(t, "", "config", "rollback", first, "--reason", "too fast").want(t, exitDone, "went back to the configuration of generation "+first+": 0 created, 1 updated, 0 deleted; generation 1.")

@@ -61,7 +61,12 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var usage usageError
 	var late notConvergedError
 	var wrong mistakes
+	var file fileError
 	switch {
+	case errors.As(err, &file):
+		text := cleanLines(err.Error())
+		fmt.Fprintf(a.Err, "%s\nfairlead: %s; nothing was done\n", text, count(strings.Count(text, "\n")+1, "error"))
+		return exitUsage
 	case errors.As(err, &usage), !a.ran:
 		for line := range strings.SplitSeq(withoutHelp(err), "\n") {
 			fmt.Fprintf(a.Err, "%s: %s\n", cmd.CommandPath(), clean(line))

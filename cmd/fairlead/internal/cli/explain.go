@@ -81,6 +81,7 @@ func (a *app) explain(ctx context.Context, o explainOptions, name string) error 
 	if err != nil {
 		return err
 	}
+	c.conns.patience = a.patience
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
 	defer cancel()
@@ -259,7 +260,10 @@ func printEvidence(p *printer, e *pb.EndpointExplanation) {
 	}
 	if h.GetQuorum() != h.GetVerdict() {
 		line += fmt.Sprintf("; the quorum is %s now", verdictWord(h.GetQuorum()))
-		if h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
+		switch {
+		case h.GetGuardTrip() != 0:
+			line += guardHolds(h)
+		case h.GetVerdict() != pb.HealthStatus_HEALTH_STATUS_UNKNOWN:
 			line += ", so the verdict stays"
 		}
 	}
@@ -278,10 +282,20 @@ func printEvidence(p *printer, e *pb.EndpointExplanation) {
 		if v.GetHeldMillis() == 0 && !v.GetCounted() {
 			held = ""
 		}
-		if !v.GetCounted() {
+		switch {
+		case !v.GetCounted():
 			counted = "no: " + v.GetWhyNot()
+		case damped(v):
+			counted = fmt.Sprintf("as UNHEALTHY: damped after %s within an hour", count(int(v.GetRecentTransitions()), "change"))
+		case v.GetWavering():
+			counted = "yes, wavering"
 		}
 		t.row(vote, v.GetAgent(), v.GetRegion(), held, counted, v.GetReason())
 	}
 	t.print(p)
+}
+
+// guardHolds says of a verdict that differs from the quorum who keeps it.
+func guardHolds(h *pb.TargetHealth) string {
+	return fmt.Sprintf(", but the mass-withdrawal guard holds the verdict (trip %d)", h.GetGuardTrip())
 }

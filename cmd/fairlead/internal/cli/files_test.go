@@ -61,8 +61,9 @@ func TestMistakesInFiles(t *testing.T) {
 	r := run(t, "", "apply", "-f", a, b, "--controller", deadAddress(t))
 	r.want(t, exitFailed,
 		a+`:9: regions "eu-west" spec.latitud: unknown field (did you mean "latitude"?)`,
+		a+`:9: regions "eu-west" spec.longitude: 400 is out of range: want degrees, -180 to 180`,
 		b+`:1: agents "a": is already at `+a+":1",
-		"fairlead: 2 errors; nothing was sent\n")
+		"fairlead: 3 errors; nothing was sent\n")
 	if r.out != "" {
 		t.Errorf("stdout: %s", r.out)
 	}
@@ -72,7 +73,7 @@ func TestZoneCheck(t *testing.T) {
 	dir := t.TempDir()
 	all := writeFile(t, filepath.Join(dir, "all.yaml"), allKindsYAML)
 	r := run(t, "", "zone", "check", "-f", all)
-	r.want(t, exitDone, "11 resources in 1 file: no errors", "ZONE")
+	r.want(t, exitDone, "12 resources in 1 file: no errors", "ZONE")
 
 	bad := strings.NewReplacer("region: us-east, addresses: [198.51.100.10]", "region: us-west, addresses: [198.51.100.10]",
 		"ns1 A 127.0.0.1", "ns1 A 127.0.0.256").Replace(allKindsYAML)

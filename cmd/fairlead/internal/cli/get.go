@@ -11,8 +11,9 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
-const kindHelp = `KIND is region, agent, nameserver, healthcheck, steeringpolicy (policy), zone or
-service, in the singular or the plural; KIND/NAME is understood too.`
+const kindHelp = `KIND is region, agent, nameserver, healthcheck, steeringpolicy (policy),
+safetypolicy, zone or service, in the singular or the plural; KIND/NAME is
+understood too.`
 
 // allKinds stands for every kind.
 const allKinds = "all"

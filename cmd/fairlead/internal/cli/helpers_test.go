@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -83,6 +84,16 @@ func (r result) want(t *testing.T, code int, texts ...string) {
 	}
 }
 
+// matches checks that stdout matches patterns.
+func (r result) matches(t *testing.T, patterns ...string) {
+	t.Helper()
+	for _, p := range patterns {
+		if !regexp.MustCompile(p).MatchString(r.out) {
+			t.Errorf("nothing matches %s in\n%s", p, r.out)
+		}
+	}
+}
+
 // fake is a controller that answers as a test says.
 type fake struct {
 	pb.UnimplementedCatalogServiceServer
@@ -101,6 +112,16 @@ type fake struct {
 	rollback    func(*pb.RollbackGenerationRequest) (*pb.RollbackGenerationResponse, error)
 	events      func(*pb.ListEventsRequest) (*pb.ListEventsResponse, error)
 	watch       func(*pb.WatchRequest, pb.InsightService_WatchServer) error
+	release     func(*pb.ReleaseLatchRequest) (*pb.ReleaseLatchResponse, error)
+	history     func(*pb.GetHistoryRequest, pb.InsightService_GetHistoryServer) error
+}
+
+func (f *fake) ReleaseLatch(_ context.Context, r *pb.ReleaseLatchRequest) (*pb.ReleaseLatchResponse, error) {
+	return f.release(r)
+}
+
+func (f *fake) GetHistory(r *pb.GetHistoryRequest, s pb.InsightService_GetHistoryServer) error {
+	return f.history(r, s)
 }
 
 func (f *fake) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {

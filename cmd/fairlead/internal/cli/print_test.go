@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,45 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// What was never judged is not healthy; overrides that change nothing and
+// certificates that end are told.
+func TestStatusWarnings(t *testing.T) {
+	st := sampleStatus()
+	st.Regions = []*pb.RegionStatus{
+		{Region: "ap-northeast", Endpoints: 3, Unjudged: 3},
+		{Region: "eu-west", Endpoints: 12, Healthy: 8, Unjudged: 2},
+		{Region: "us-east", Endpoints: 12, Healthy: 11, Unjudged: 1},
+		{Region: "us-west", Endpoints: 2},
+	}
+	st.Services[1].Healthy, st.Services[1].Unjudged = 1, 1
+	st.Services[2].Healthy, st.Services[2].Unjudged = 1, 1
+	st.IgnoredOverrides = []*pb.IgnoredOverride{{Override: st.Overrides[1], Reason: `service "www.example.test" has no endpoint "eu-1"`}}
+	st.Certificates = []*pb.CertificateStatus{
+		{Use: "program", What: "certificate", State: "warn", ExpireTime: timestamppb.New(noon.Add(125 * time.Hour))},
+		{Use: "program", What: "ca", State: "fresh", ExpireTime: timestamppb.New(noon.Add(12500 * time.Hour))},
+		{Use: "etcd", What: "certificate", State: "expired", ExpireTime: timestamppb.New(noon.Add(-time.Hour))},
+		{Use: "etcd", What: "ca", State: "early", ExpireTime: timestamppb.New(noon.Add(time.Hour))},
+	}
+	printed(t, "status-warnings", &printer{}, func(p *printer) { printStatus(p, st) })
+	got := strings.Join(notWell(st), " ")
+	for _, want := range []string{"regions/ap-northeast", "services/shop.example.test", "overrides/19a8f2-02", "certificates/program-certificate", "certificates/etcd-certificate", "certificates/etcd-ca"} {
+		if !strings.Contains(got+" ", want+" ") {
+			t.Errorf("%s is not in %s", want, got)
+		}
+	}
+	if strings.Contains(got, "program-ca") {
+		t.Error(got)
+	}
+	for _, r := range st.Services[1:2] {
+		st = &pb.GetStatusResponse{Services: []*pb.ServiceStatus{r}}
+	}
+	p := &printer{}
+	printServices(p, st)
+	if want := "1 service, none with unhealthy endpoints, 1 with endpoints that are not judged yet\n"; !strings.HasSuffix(p.String(), want) {
+		t.Errorf("%s: want %s", p, want)
+	}
+}
+
 // What is wrong at the controller is told before anything else.
 func TestAlarms(t *testing.T) {
 	st := &pb.GetStatusResponse{Controller: "c", StoreAvailable: true, HealthReady: true, Alarms: []string{"the head is not published:\nepoch 3", "nameserver ns-1 is ahead"}}
@@ -105,6 +145,42 @@ func TestAlarms(t *testing.T) {
 	printStatus(p, st)
 	if want := "ALARM: the head is not published:\\nepoch 3\nALARM: nameserver ns-1 is ahead\ncontroller c "; !strings.HasPrefix(p.String(), want) {
 		t.Errorf("want %s first, got\n%s", want, p.String())
+	}
+}
+
+// latchedStatus is a status on a bad day of the health plane.
+func latchedStatus() *pb.GetStatusResponse {
+	st := sampleStatus()
+	st.Latches = []*pb.LatchStatus{
+		{Latch: &pb.Latch{Service: "pay.example.test", Region: "us-east", Trip: 1, HeldMillis: 12_000}},
+		{Latch: &pb.Latch{Service: "www.example.test", Region: "eu-west", Trip: 3, HeldMillis: 192_000}, Healthy: true},
+	}
+	st.Guard = &pb.GuardStatus{Trip: 4, Held: 37, HeldMillis: 61_000, Reason: "37 of 60 targets are lost within 1m, of several regions. Their verdicts stay HEALTHY until a second region confirms the loss"}
+	for i := range 37 {
+		st.Guard.Targets = append(st.Guard.Targets, fmt.Sprintf("web@192.0.2.%d", i+1))
+	}
+	st.Agents = []*pb.AgentStatus{
+		{Agent: "probe-ap", Region: "ap-northeast", Registered: true, Connected: true, HeardMillis: 120, Targets: 6, Isolated: "none of 2 references can be reached"},
+		{Agent: "probe-eu", Region: "eu-west", Registered: true, Connected: true, HeardMillis: 4000, Targets: 6, ClockSkewMillis: -3100},
+		{Agent: "probe-us", Region: "us-east", Registered: true, Connected: true, HeardMillis: 3000, Targets: 6, ClockSkewMillis: 1000},
+		{Agent: "probe-us2", Region: "us-east", Registered: true, Connected: true, HeardMillis: 20, Targets: 6, ClockSkewMillis: 86_400_000},
+	}
+	st.Nameservers = []*pb.NameserverStatus{
+		{Nameserver: "ns-1", Region: "eu-west", Registered: true, Connected: true, Generation: gen(42), Following: true, HeardMillis: 90, HealthState: "fresh", HealthAgeMillis: 300},
+		{Nameserver: "ns-2", Region: "us-east", Registered: true, Connected: true, Generation: gen(42), Following: true, HeardMillis: 90, HealthState: "frozen", HealthAgeMillis: 12_000},
+		{Nameserver: "ns-3", Region: "us-east", Registered: true, Connected: true, Generation: gen(42), HeardMillis: 6000, HealthState: "fail-open", HealthAgeMillis: 600_000},
+		{Nameserver: "ns-4", Region: "us-east", Registered: true, Connected: true, Generation: gen(42), HeardMillis: 60, HealthState: "frozen"},
+	}
+	return st
+}
+
+func TestStatusOfTheHealthPlane(t *testing.T) {
+	printed(t, "status-health", &printer{}, func(p *printer) { printStatus(p, latchedStatus()) })
+	printed(t, "status-health-wide", &printer{wide: true, colour: true}, func(p *printer) { printStatus(p, latchedStatus()) })
+	got := strings.Join(notWell(latchedStatus()), " ")
+	want := "agents/probe-ap agents/probe-eu nameservers/ns-2 nameservers/ns-3 nameservers/ns-4 latches/failback/pay.example.test/us-east latches/failback/www.example.test/eu-west latches/guard"
+	if !strings.HasSuffix(got, " "+want) {
+		t.Errorf("got  %s\nwant %s at the end", got, want)
 	}
 }
 

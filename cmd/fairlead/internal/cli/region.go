@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
 )
@@ -81,6 +82,7 @@ func (o *drainOptions) flags(a *app, c *cobra.Command, names string) {
 	f := c.Flags()
 	f.StringVar(&o.reason, "reason", "", "why; kept with the change")
 	f.StringVar(&o.author, "author", username(), "who decides it (a context can name you)")
+	options.NotInFile(f, "belongs into a context, under contexts", "author")
 	f.StringVar(&o.availabilityZone, "availability-zone", "", "only this part of the region")
 	f.StringVar(&o.service, "service", "", "only for this service")
 	waitFlag(c, &o.wait)

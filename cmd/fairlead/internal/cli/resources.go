@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"google.golang.org/protobuf/types/known/durationpb"
+
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
 )
@@ -30,12 +32,13 @@ func printResources(p *printer, resources []*pb.Resource, withKind bool) {
 // kindTitles are the columns between the name and what every kind has.
 var kindTitles = map[string]struct{ table, wide []string }{
 	config.KindRegion:         {[]string{">LATITUDE", ">LONGITUDE", ">CAPACITY", "AVAILABILITY ZONES"}, nil},
-	config.KindAgent:          {[]string{"REGION"}, nil},
+	config.KindAgent:          {[]string{"REGION"}, []string{"ADDRESS", "REFERENCES"}},
 	config.KindNameserver:     {[]string{"REGION", "DNS", "GRPC"}, nil},
-	config.KindHealthCheck:    {[]string{"PROBE", "INTERVAL", "TIMEOUT", ">RISE", ">FALL"}, []string{"HOST", "EXPECTED"}},
+	config.KindHealthCheck:    {[]string{"PROBE", "INTERVAL", "TIMEOUT", ">RISE", ">FALL"}, []string{"HOST", "EXPECTED", "CONFIRM", "QUORUM", ">VANTAGES", "DAMPING"}},
 	config.KindSteeringPolicy: {[]string{"MODE", "REGIONS", ">RULES"}, []string{"BIAS", "DEFAULT ORDER", ">MAX ANSWERS", ">MIN HEALTHY"}},
+	config.KindSafetyPolicy:   {[]string{"GUARD", ">MAX UNHEALTHY", "WINDOW", "FROZEN AFTER", "FAIL OPEN AFTER"}, nil},
 	config.KindZone:           {[]string{">SERIAL", "NAMESERVERS", ">RECORD LINES"}, []string{"TTL", "NEGATIVE TTL", "MAILBOX"}},
-	config.KindService:        {[]string{"ZONE", "POLICY", "CHECK", "TTL", "ENDPOINTS"}, []string{"ALL DOWN", "UNKNOWN", "FAMILIES"}},
+	config.KindService:        {[]string{"ZONE", "POLICY", "CHECK", "TTL", "ENDPOINTS"}, []string{"ALL DOWN", "UNKNOWN", "FAMILIES", "MIN TTL", "FAILBACK"}},
 }
 
 func kindTable(p *printer, resources []*pb.Resource, withKind bool) *table {
@@ -77,7 +80,8 @@ func kindValues(r *pb.Resource) []string {
 		s := k.Region.GetSpec()
 		return []string{number(s.GetLatitude()), number(s.GetLongitude()), unlessZero(s.GetCapacity()), strings.Join(s.GetAvailabilityZones(), ",")}
 	case *pb.Resource_Agent:
-		return []string{k.Agent.GetSpec().GetRegion()}
+		s := k.Agent.GetSpec()
+		return []string{s.GetRegion(), s.GetAddress(), strings.Join(s.GetReferences(), ",")}
 	case *pb.Resource_Nameserver:
 		s := k.Nameserver.GetSpec()
 		return []string{s.GetRegion(), s.GetDns(), s.GetGrpc()}
@@ -93,6 +97,14 @@ func kindValues(r *pb.Resource) []string {
 			word(s.GetMode(), "STEERING_MODE_"), candidates, unlessZero(uint64(len(s.GetRules()))),
 			pairs(s.GetBias(), ":"), strings.Join(s.GetDefaultOrder(), ","), strconv.Itoa(int(s.GetMaxAnswers())), percent(s.GetMinHealthyPercent()),
 		}
+	case *pb.Resource_SafetyPolicy:
+		// What is not stated is the default, and its column is empty.
+		g, ages := k.SafetyPolicy.GetSpec().GetGuard(), k.SafetyPolicy.GetSpec().GetHealthAges()
+		mode := ""
+		if g.GetMode() != pb.GuardMode_GUARD_MODE_UNSPECIFIED {
+			mode = word(g.GetMode(), "GUARD_MODE_")
+		}
+		return []string{mode, percent(g.GetMaxPercent()), stated(g.GetWindow()), stated(ages.GetFrozenAfter()), stated(ages.GetFailOpenAfter())}
 	case *pb.Resource_Zone:
 		s := k.Zone.GetSpec()
 		return []string{
@@ -105,28 +117,79 @@ func kindValues(r *pb.Resource) []string {
 		return []string{
 			s.GetZone(), s.GetPolicy(), s.GetHealthCheck(), exact(s.GetTtl().AsDuration()), endpointCounts(s.GetEndpoints()),
 			word(s.GetAllDown(), "ALL_DOWN_"), word(s.GetUnknown(), "UNKNOWN_STATE_"), word(s.GetFamilies(), "FAMILIES_"),
+			stated(s.GetMinTtl()), failbackCell(s.GetFailback()),
 		}
 	}
 	return nil
+}
+
+// stated is a duration that may be left out.
+func stated(d *durationpb.Duration) string {
+	if d == nil {
+		return ""
+	}
+	return exact(d.AsDuration())
 }
 
 func checkValues(s *pb.HealthCheckSpec) []string {
 	probe, host, expected := "", "", ""
 	switch {
 	case s.GetHttp() != nil:
-		h := s.GetHttp()
-		probe, host = fmt.Sprintf("http :%d%s", h.GetPort(), h.GetPath()), h.GetHost()
+		h, scheme := s.GetHttp(), "http"
+		if h.GetTls() != nil {
+			scheme = "https"
+		}
+		probe, host = fmt.Sprintf("%s :%d%s", scheme, h.GetPort(), h.GetPath()), h.GetHost()
 		for _, status := range h.GetExpectedStatuses() {
 			expected += "," + strconv.Itoa(int(status))
 		}
-		expected = strings.TrimPrefix(expected, ",")
+		expected = strings.TrimPrefix(strings.Join(append([]string{expected}, h.GetExpectedStatusRanges()...), ","), ",")
 	case s.GetTcp() != nil:
 		probe = fmt.Sprintf("tcp :%d", s.GetTcp().GetPort())
+	case s.GetTls() != nil:
+		probe = fmt.Sprintf("tls :%d", s.GetTls().GetPort())
+	case s.GetGrpc() != nil:
+		probe, host = strings.TrimSpace(fmt.Sprintf("grpc :%d %s", s.GetGrpc().GetPort(), s.GetGrpc().GetService())), s.GetGrpc().GetAuthority()
+	case s.GetDns() != nil:
+		d := s.GetDns()
+		probe, expected = fmt.Sprintf("dns :%d %s %s", d.GetPort(), d.GetName(), d.GetType()), strings.Join(d.GetExpectedAnswers(), ",")
+	case s.GetIcmp() != nil:
+		probe = "icmp"
+	}
+	quorum, damping := "", ""
+	if s.GetQuorum() != pb.QuorumRule_QUORUM_RULE_UNSPECIFIED {
+		quorum = quorumWords(s)
+	}
+	if s.GetDamping() != nil {
+		damping = dampingWords(s)
 	}
 	return []string{
 		probe, exact(s.GetInterval().AsDuration()), exact(s.GetTimeout().AsDuration()),
 		strconv.Itoa(int(s.GetRise())), strconv.Itoa(int(s.GetFall())), host, expected,
+		stated(s.GetConfirmInterval()), quorum, unlessZero(uint64(s.GetVantages())), damping,
 	}
+}
+
+// failbackCell is a service's failback where it is stated.
+func failbackCell(f *pb.FailbackPolicy) string {
+	if f == nil {
+		return ""
+	}
+	parts := []string{"automatic"}
+	if f.GetMode() == pb.FailbackMode_FAILBACK_MODE_MANUAL {
+		parts[0] = "manual"
+	}
+	if d := f.GetHoldDown().AsDuration(); d > 0 {
+		parts = append(parts, "after "+exact(d))
+	}
+	if steps := f.GetRampSteps(); len(steps) > 0 {
+		var percents []string
+		for _, s := range steps {
+			percents = append(percents, strconv.Itoa(int(s)))
+		}
+		parts = append(parts, fmt.Sprintf("ramp %s %% for %s each", strings.Join(percents, "/"), exact(rampInterval(f))))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // endpointCounts is how many endpoints there are in each region: eu-west 2,

@@ -45,6 +45,11 @@ metadata: {name: primary-us}
 spec: {mode: active-passive, regions: [us-east, eu-west], minHealthyPercent: 50}
 ---
 apiVersion: fairlead/v1
+kind: SafetyPolicy
+metadata: {name: default}
+spec: {guard: {mode: hold, maxPercent: 40, window: 2m}, healthAges: {frozenAfter: 15s, failOpenAfter: 10m}}
+---
+apiVersion: fairlead/v1
 kind: Zone
 metadata: {name: example.test}
 spec:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
@@ -89,19 +91,23 @@ answers. It talks to the controllers that --controller names, the first that
 answers, over mutual TLS; without a certificate, to this machine only.
 
 Addresses and certificate can be kept in a context (fairlead context set). Every
-flag can also come from the environment: --dry-run from FAIRLEAD_DRY_RUN. A flag
-on the command line wins over the environment, and that over the context.
+flag can also come from the environment: --dry-run from FAIRLEAD_DRY_RUN; and from
+"options" in the file of contexts: fairlead context says how. A flag on the command
+line wins over the environment, that over the context, and that over the options.
 
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 		a.applyCommand(), a.diffCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.exportCommand(),
-		a.configCommand(), a.regionCommand(), a.overrideCommand(), a.explainCommand(), a.statusCommand(), a.watchCommand(), a.eventsCommand(),
+		a.configCommand(), a.regionCommand(), a.overrideCommand(), a.latchCommand(), a.healthCommand(), a.explainCommand(), a.statusCommand(), a.watchCommand(), a.eventsCommand(),
 		a.zoneCommand(), a.contextCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.AddCommand(extra...)
+	root.Version = ops.ReadBuild().String()
+	root.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	root.SetIn(a.In)
 	root.SetOut(a.Out)
 	root.SetErr(a.Err)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return options.WrongFlag(c.Flags(), err) })
 	f := root.PersistentFlags()
 	f.SortFlags = false
 	a.flags = f
@@ -113,6 +119,9 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 	f.StringVar(&a.context, "context", "", "take addresses and certificate from this context (see fairlead context)")
 	f.StringVar(&a.config, "config", "", "the file of contexts (default: fairlead/config.yaml in your configuration directory)")
 	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer; --wait comes on top")
+	options.NotInFile(f, "belongs into a context, under contexts", "controller", "tls-cert", "tls-key", "tls-ca")
+	options.NotInFile(f, "is for the command line and the environment", "insecure-plaintext", "config")
+	options.NotInFile(f, "is for the command line and the environment; here it is current, at the top", "context")
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContextFlag)
 	_ = root.RegisterFlagCompletionFunc("controller", cobra.NoFileCompletions)
 	// The line of a group's own use says it already.
@@ -136,16 +145,59 @@ func (a *app) mark(c *cobra.Command) {
 	}
 }
 
-// settle sets the flags that were not given from the environment, and checks
-// what all commands share.
+// settle sets the flags that were not given from the environment, else from
+// the options in the file of contexts, and checks what all commands share.
 func (a *app) settle(c *cobra.Command) error {
-	if err := ops.FromEnvironment(c.Flags()); err != nil {
+	if err := options.FromEnvironment(c.Flags()); err != nil {
+		return err
+	}
+	if err := a.fromFile(c); err != nil {
 		return err
 	}
 	if a.timeout <= 0 {
 		return fmt.Errorf("--timeout %v: want more than 0s", a.timeout)
 	}
 	return nil
+}
+
+// withoutFile are the commands that do not take options from the file: they
+// work whatever is wrong with it, or are there to mend it.
+var withoutFile = []string{"version", "help", "completion", "context", cobra.ShellCompRequestCmd, cobra.ShellCompNoDescRequestCmd}
+
+// fromFile sets the flags that were not given from the file of contexts.
+func (a *app) fromFile(c *cobra.Command) error {
+	top := c
+	for top.HasParent() && top.Parent().HasParent() {
+		top = top.Parent()
+	}
+	if !top.HasParent() || slices.Contains(withoutFile, top.Name()) {
+		return nil
+	}
+	all, err := a.loadContexts()
+	if err != nil || all.options == nil {
+		return err
+	}
+	file := options.File{Path: all.path, Node: all.options, At: "options", Others: flagNames(c.Root()),
+		Hints: map[string]string{"author": "it belongs into a context, under contexts"}}
+	if err := file.Fill(c.Flags()); err != nil {
+		return fileError{err}
+	}
+	return nil
+}
+
+// flagNames are the names of the flags of all commands, as far as the file may
+// have them.
+func flagNames(c *cobra.Command) (names []string) {
+	c.LocalFlags().VisitAll(func(f *pflag.Flag) {
+		if options.InFile(f) {
+			names = append(names, f.Name)
+		}
+	})
+	for _, sub := range c.Commands() {
+		names = append(names, flagNames(sub)...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // group is a command that only holds others.

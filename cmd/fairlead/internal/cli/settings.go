@@ -120,7 +120,7 @@ func (a *app) loadContexts() (*contexts, error) {
 		// Users of the system may have no home, or somebody else's.
 		return &contexts{path: path}, nil
 	case err != nil:
-		return nil, err
+		return nil, fileError{err}
 	}
 	return parseContexts(path, data)
 }

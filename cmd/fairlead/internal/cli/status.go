@@ -20,8 +20,11 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show how regions, services, agents and nameservers are",
 		Long: `Show how regions, services, agents and nameservers are, as one controller sees
 it. Of the services, those with an endpoint that is unhealthy are listed (the
-first 20; all of them with -o wide). How far a nameserver is behind is counted in
-revisions of the store, of which one change may take several.
+first 20; all of them with -o wide). An endpoint on which no verdict was passed yet
+counts as unjudged, not as healthy, whether it answers or not. How far a nameserver
+is behind is counted in revisions of the store, of which one change may take several.
+What waits for a person (fairlead latch) and what the mass-withdrawal guard holds is
+there when there is any, with the command that releases it.
 
 -o name prints what is not well, and nothing when all is.`,
 		Args: exactly(),
@@ -51,14 +54,24 @@ func notWell(st *pb.GetStatusResponse) []string {
 		add(r.GetHealthy() < r.GetEndpoints() || r.GetDrained() > 0, "regions", r.GetRegion())
 	}
 	for _, s := range st.GetServices() {
-		add(len(s.GetProblems()) > 0, "services", s.GetService())
+		add(len(s.GetProblems()) > 0 || s.GetUnjudged() > 0, "services", s.GetService())
 	}
 	for _, g := range st.GetAgents() {
-		add(!g.GetConnected() || !g.GetRegistered(), "agents", g.GetAgent())
+		add(!g.GetConnected() || !g.GetRegistered() || silent(g.GetHeardMillis(), agentSilent) || g.GetIsolated() != "", "agents", g.GetAgent())
 	}
 	for _, n := range st.GetNameservers() {
 		behind, _ := behind(n, st.GetGeneration())
-		add(!n.GetConnected() || !n.GetRegistered() || n.GetRefusal() != "" || behind != current, "nameservers", n.GetNameserver())
+		add(!n.GetConnected() || !n.GetRegistered() || n.GetRefusal() != "" || behind != current ||
+			silent(n.GetHeardMillis(), nameserverSilent) || stale(n), "nameservers", n.GetNameserver())
+	}
+	for _, name := range latchNames(st) {
+		add(true, "latches", name)
+	}
+	for _, i := range st.GetIgnoredOverrides() {
+		add(true, "overrides", i.GetOverride().GetId())
+	}
+	for _, c := range st.GetCertificates() {
+		add(c.GetState() != fresh, "certificates", c.GetUse()+"-"+c.GetWhat())
 	}
 	return names
 }
@@ -73,6 +86,10 @@ func printStatus(p *printer, st *pb.GetStatusResponse) {
 	if !st.GetHealthReady() && !generation(st.GetGeneration()).IsZero() {
 		p.linef(alarm, "HEALTH IS NOT JUDGED here: this controller has not heard enough registered agents; the last verdicts stay, and endpoints never judged count as their services say.")
 	}
+	if g := st.GetGuard(); g.GetHeld() > 0 {
+		p.linef(alarm, "ALARM: %s: see GUARD below", holds(g))
+	}
+	printCertificates(p, st.GetCertificates())
 	health := "health is judged"
 	if !st.GetHealthReady() {
 		health = "health is not judged"
@@ -83,9 +100,46 @@ func printStatus(p *printer, st *pb.GetStatusResponse) {
 	}
 	section(p, "REGIONS", regionTable(st), "")
 	printServices(p, st)
+	if len(st.GetLatches()) > 0 {
+		p.WriteByte('\n')
+		printLatches(p, st.GetLatches())
+	}
+	if st.GetGuard().GetHeld() > 0 {
+		p.WriteString("\n" + p.paint(bold, "GUARD") + "  ")
+		printGuard(p, st.GetGuard())
+	}
 	section(p, "AGENTS", agentTable(st), "none is registered: health is not judged, endpoints count as their service says of the never judged")
 	section(p, "NAMESERVERS", nameserverTable(p, st), "none is registered or connected")
 	section(p, "OVERRIDES", overrideTable(p, st.GetOverrides()), "none")
+	for _, i := range st.GetIgnoredOverrides() {
+		p.linef(yellow, "%s of %s by %s changes nothing: %s", word(i.GetOverride().GetAction(), "OVERRIDE_ACTION_"), scopeWords(i.GetOverride()), i.GetOverride().GetAuthor(), i.GetReason())
+	}
+}
+
+// fresh is the state of a certificate that is valid for long, and of verdicts that
+// are young.
+const fresh = "fresh"
+
+// printCertificates tells of those of the controller that end or have ended.
+func printCertificates(p *printer, all []*pb.CertificateStatus) {
+	for _, c := range all {
+		what, mend := "this controller's certificate", "renew it, as with `fairlead pki renew`"
+		if c.GetWhat() == "ca" {
+			what, mend = "the CA of this controller's certificate", "make a new one, as `fairlead pki --help` says"
+		}
+		if c.GetUse() != "program" {
+			what += " for " + c.GetUse()
+		}
+		until := c.GetExpireTime().AsTime()
+		switch c.GetState() {
+		case "warn":
+			p.linef(yellow, "%s expires in %s: %s", what, human(until.Sub(p.now)), mend)
+		case "expired":
+			p.linef(alarm, "ALARM: %s expired %s ago: %s", what, human(p.now.Sub(until)), mend)
+		case "early":
+			p.linef(alarm, "ALARM: %s is not valid yet: is a clock wrong?", what)
+		}
+	}
 }
 
 // section prints a title and a table, or what an empty one means.
@@ -104,12 +158,13 @@ func section(p *printer, title string, t *table, empty string) {
 
 // share is 2/3, in red where nothing is left and in yellow where something is
 // missing.
-func share(n, of uint32) cell {
+// What is unjudged is missing, and no reason for alarm.
+func share(n, unjudged, of uint32) cell {
 	c := cell{text: fmt.Sprintf("%d/%d", n, of)}
 	switch {
 	case of == 0:
 		c.text = "-"
-	case n == 0:
+	case n == 0 && unjudged == 0:
 		c.style = red
 	case n < of:
 		c.style = yellow
@@ -118,7 +173,7 @@ func share(n, of uint32) cell {
 }
 
 func regionTable(st *pb.GetStatusResponse) *table {
-	t := newTable("REGION", ">HEALTHY", ">DRAINED", "STATE")
+	t := newTable("REGION", ">HEALTHY", ">UNJUDGED", ">DRAINED", "STATE")
 	for _, r := range st.GetRegions() {
 		state := cell{"all healthy", green}
 		switch n := r.GetEndpoints(); {
@@ -126,30 +181,45 @@ func regionTable(st *pb.GetStatusResponse) *table {
 			state = cell{"no endpoints", plain}
 		case r.GetDrained() == n:
 			state = cell{"drained", yellow}
-		case r.GetHealthy() == 0:
+		case r.GetUnjudged() == n:
+			state = cell{"not judged yet", yellow}
+		case r.GetHealthy()+r.GetUnjudged() == 0:
 			state = cell{"all unhealthy", red}
 		case r.GetDrained() > 0:
 			state = cell{"partly drained", yellow}
-		case r.GetHealthy() < n:
+		case r.GetHealthy()+r.GetUnjudged() < n:
 			state = cell{"partly unhealthy", yellow}
+		case r.GetUnjudged() > 0:
+			state = cell{"partly not judged yet", yellow}
 		}
 		drained := cell{text: "-"}
 		if r.GetDrained() > 0 {
 			drained = cell{fmt.Sprintf("%d/%d", r.GetDrained(), r.GetEndpoints()), yellow}
 		}
-		t.row(r.GetRegion(), share(r.GetHealthy(), r.GetEndpoints()), drained, state)
+		t.row(r.GetRegion(), share(r.GetHealthy(), r.GetUnjudged(), r.GetEndpoints()), of(r.GetUnjudged(), r.GetEndpoints()), drained, state)
 	}
 	return t
+}
+
+// of is 2/3, in yellow, and nothing for none.
+func of(n, all uint32) cell {
+	if n == 0 {
+		return cell{}
+	}
+	return cell{fmt.Sprintf("%d/%d", n, all), yellow}
 }
 
 // printServices lists the services with an unhealthy endpoint, and sums up
 // the others.
 func printServices(p *printer, st *pb.GetStatusResponse) {
 	var sick []*pb.ServiceStatus
-	drained := 0
+	drained, unjudged := 0, 0
 	for _, s := range st.GetServices() {
+		if s.GetUnjudged() > 0 {
+			unjudged++
+		}
 		switch {
-		case s.GetHealthy() < s.GetEndpoints():
+		case s.GetHealthy()+s.GetUnjudged() < s.GetEndpoints():
 			sick = append(sick, s)
 		case s.GetDrained() > 0:
 			drained++
@@ -158,9 +228,19 @@ func printServices(p *printer, st *pb.GetStatusResponse) {
 	if len(st.GetServices()) == 0 {
 		return
 	}
-	summary := count(len(st.GetServices()), "service") + ", all endpoints healthy"
-	if len(sick) > 0 {
-		summary = fmt.Sprintf("%s, %d with unhealthy endpoints", count(len(st.GetServices()), "service"), len(sick))
+	summary := count(len(st.GetServices()), "service")
+	switch {
+	case len(sick) > 0:
+		summary += fmt.Sprintf(", %d with unhealthy endpoints", len(sick))
+	case st.GetGuard().GetHeld() > 0:
+		summary += ", all endpoints count as healthy, some because the guard holds them"
+	case unjudged == 0:
+		summary += ", all endpoints healthy"
+	default:
+		summary += ", none with unhealthy endpoints"
+	}
+	if unjudged > 0 {
+		summary += fmt.Sprintf(", %d with endpoints that are not judged yet", unjudged)
 	}
 	if drained > 0 {
 		summary += fmt.Sprintf("; %d with healthy but drained ones", drained)
@@ -173,16 +253,16 @@ func printServices(p *printer, st *pb.GetStatusResponse) {
 	if len(shown) == 0 {
 		return
 	}
-	t := newTable("SERVICE", ">HEALTHY", ">DRAINED", "ENDPOINT", "ADDRESS", "STATE", "WHY")
+	t := newTable("SERVICE", ">HEALTHY", ">UNJUDGED", ">DRAINED", "ENDPOINT", "ADDRESS", "STATE", "WHY")
 	for _, s := range shown {
 		drained := ""
 		if s.GetDrained() > 0 {
 			drained = fmt.Sprintf("%d/%d", s.GetDrained(), s.GetEndpoints())
 		}
-		row := []any{s.GetService(), share(s.GetHealthy(), s.GetEndpoints()), drained}
+		row := []any{s.GetService(), share(s.GetHealthy(), s.GetUnjudged(), s.GetEndpoints()), of(s.GetUnjudged(), s.GetEndpoints()), drained}
 		for _, e := range s.GetProblems() {
 			t.row(append(row, e.GetEndpoint(), e.GetAddress(), stateCell(e.GetState()), e.GetDetail())...)
-			row = []any{"", "", ""}
+			row = []any{"", "", "", ""}
 		}
 		if len(s.GetProblems()) == 0 {
 			t.row(row...)
@@ -203,71 +283,4 @@ func stateCell(state string) cell {
 		return cell{state, yellow}
 	}
 	return cell{state, red}
-}
-
-func agentTable(st *pb.GetStatusResponse) *table {
-	t := newTable("AGENT", "REGION", "STATE", "HEARD", ">TARGETS")
-	for _, g := range st.GetAgents() {
-		state, heard := cell{"connected", green}, millis(g.GetHeardMillis())+" ago"
-		switch {
-		case g.GetConnected() && !g.GetRegistered():
-			state = cell{"connected, not registered: its votes do not count", yellow}
-		case !g.GetConnected():
-			state = cell{"not connected", red}
-			if g.GetHeardMillis() == 0 {
-				heard = "never"
-			}
-		}
-		t.row(g.GetAgent(), g.GetRegion(), state, heard, unlessZero(uint64(g.GetTargets())))
-	}
-	return t
-}
-
-// current is what behind says of a nameserver that serves the newest generation.
-const current = "current"
-
-// behind says how far a nameserver's generation is from the controller's.
-func behind(n *pb.NameserverStatus, newest *pb.Generation) (text string, s style) {
-	has, want := generation(n.GetGeneration()), generation(newest)
-	switch order := has.Compare(want); {
-	case has.IsZero() && want.IsZero():
-		return current, plain
-	case has.IsZero() && !n.GetConnected():
-		return "not known", yellow
-	case has.IsZero():
-		return "serves nothing", red
-	case order == 0:
-		return current, green
-	case order > 0:
-		return "AHEAD of this controller", alarm
-	case has.Epoch != want.Epoch:
-		return fmt.Sprintf("of epoch %d, now %d", has.Epoch, want.Epoch), red
-	}
-	return count(int(want.Revision-has.Revision), "revision") + " behind", yellow
-}
-
-func nameserverTable(p *printer, st *pb.GetStatusResponse) *table {
-	t := newTable("NAMESERVER", "REGION", "STATE", "HEARD", "GENERATION", "BEHIND", "VERDICTS FROM", "REFUSES")
-	for _, n := range st.GetNameservers() {
-		state, heard, follows := cell{"connected", green}, millis(n.GetHeardMillis())+" ago", "not this controller"
-		if n.GetFollowing() {
-			follows = "this controller"
-		}
-		switch {
-		case n.GetConnected() && !n.GetRegistered():
-			state = cell{"connected, not registered", yellow}
-		case !n.GetConnected():
-			state, follows = cell{"not connected", red}, ""
-			if n.GetHeardMillis() == 0 {
-				heard = "never"
-			}
-		}
-		distance, s := behind(n, st.GetGeneration())
-		gen := ""
-		if g := generation(n.GetGeneration()); !g.IsZero() {
-			gen = g.String()
-		}
-		t.row(n.GetNameserver(), n.GetRegion(), state, heard, gen, cell{distance, s}, follows, cell{n.GetRefusal(), red})
-	}
-	return t
 }

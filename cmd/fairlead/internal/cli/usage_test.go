@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 func TestUsage(t *testing.T) {
 	for _, c := range []struct{ args, want, usage string }{
 		{"staus", `fairlead: no command "staus" (did you mean "status"?)`, "fairlead COMMAND"},
+		{"status --contxt x", `fairlead status: unknown flag: --contxt (did you mean "--context"?)`, "fairlead status [flags]"},
 		{"frobnicate --hard", `fairlead: no command "frobnicate": want one of apply, `, "fairlead COMMAND"},
 		{"region", "fairlead region: want one of drain, undrain", "fairlead region COMMAND"},
 		{"region drian us-east", `fairlead region: no command "drian" (did you mean "drain"?)`, "fairlead region COMMAND"},
@@ -53,6 +55,26 @@ func TestUsage(t *testing.T) {
 		{"events --limit x", `invalid argument "x" for "--limit" flag`, "fairlead events [flags]"},
 		{"watch now", `unexpected argument "now"`, "fairlead watch [flags]"},
 		{"watch -o name", "-o name: want table, wide or json", "fairlead watch"},
+		{"latch", "fairlead latch: want one of list, release", "fairlead latch COMMAND"},
+		{"latch release --reason x", "missing LATCH", "fairlead latch release LATCH --reason TEXT [flags]"},
+		{"latch release guard", "missing --reason TEXT", "fairlead latch release LATCH"},
+		{"latch release www.example.test/eu-west --reason x", `latch "www.example.test/eu-west": want failback/SERVICE/REGION or guard (`, "fairlead latch release"},
+		{"latch release guard --reason x --wait 1h", "--wait 1h0m0s: want 0s to 5m", "fairlead latch release"},
+		{"latch list me", `unexpected argument "me"`, "fairlead latch list [flags]"},
+		{"health", "fairlead health: want one of replay", "fairlead health COMMAND"},
+		{"health replay", "missing --service NAME", "fairlead health replay --service NAME [flags]"},
+		{"health replay www.example.test", `unexpected argument "www.example.test"`, "fairlead health replay"},
+		{"health replay --service x -o name", "-o name: want table, wide, json or yaml", "fairlead health replay"},
+		{"health replay --service x --rise 101", "--rise 101: want 1 to 100", "fairlead health replay"},
+		{"health replay --service x --fall -1", "--fall -1: want 1 to 100", "fairlead health replay"},
+		{"health replay --service x --since -1h", "--since -1h0m0s: want a time, as 1h, or 0", "fairlead health replay"},
+		{"health replay --service x --recovery 0s", "--recovery 0s: want a time, as 10s", "fairlead health replay"},
+		{"health replay --service x --quorum most", `--quorum "most": want majority, strict, any-healthy or at-least=N`, "fairlead health replay"},
+		{"health replay --service x --quorum at-least=0", `--quorum "at-least=0": want`, "fairlead health replay"},
+		{"health replay --service x --damping on", `--damping "on": want off, default, or any of recoveries=N`, "fairlead health replay"},
+		{"health replay --service x --damping hold=2h", `hold "2h": want 1 to 50 recoveries, and durations from 1s to 1h`, "fairlead health replay"},
+		{"health replay --service x --damping recoveries=0", `recoveries "0": want 1 to 50`, "fairlead health replay"},
+		{"health replay --service x --damping hold=1s,hold=2s", "hold is given twice", "fairlead health replay"},
 		{"context use", "missing NAME", "fairlead context use NAME"},
 		{"context show a b", `unexpected argument "b"`, "fairlead context show [NAME]"},
 		{"completion bash x", `unexpected argument "x"`, "fairlead completion bash"},
@@ -75,7 +97,11 @@ func TestHelp(t *testing.T) {
 	}
 	run(t, "", "region", "drain", "--help").want(t, exitDone, "fairlead region drain REGION --reason TEXT [flags]")
 	run(t, "", "completion", "bash").want(t, exitDone, "fairlead")
-	run(t, "", "version").want(t, exitDone, "fairlead ", " go1.")
+	for _, arg := range []string{"version", "--version"} {
+		if r := run(t, "", arg); r.code != exitDone || !regexp.MustCompile(`^fairlead \S+ \(commit (unknown|[0-9a-f]{12} of \S+( with changes)?), go1\.\S+, \w+/\w+\)\n$`).MatchString(r.out) {
+			t.Errorf("%s: %+v", arg, r)
+		}
+	}
 	run(t, "", "__complete", "get", "").want(t, exitDone, "services", "all")
 	run(t, "", "__complete", "explain", "x", "--type", "").want(t, exitDone, "AAAA")
 }
@@ -119,5 +145,5 @@ func TestEnvironment(t *testing.T) {
 	t.Setenv("FAIRLEAD_REASON", "from the environment")
 	run(t, "", "region", "drain", "us-east").want(t, exitFailed, dead)
 	t.Setenv("FAIRLEAD_WAIT", "ages")
-	run(t, "", "region", "drain", "us-east").want(t, exitUsage, `FAIRLEAD_WAIT=ages: invalid argument "ages"`)
+	run(t, "", "region", "drain", "us-east").want(t, exitUsage, `FAIRLEAD_WAIT=ages: want a duration with its unit, as 15s`)
 }

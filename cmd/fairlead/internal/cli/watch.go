@@ -30,8 +30,9 @@ func (a *app) watchCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "watch",
 		Short: "Show changes as they happen",
-		Long: `Show generations, verdicts, and agents and nameservers that come, go or catch up,
-as they happen, one line each, until it is interrupted. What is shown is what one
+		Long: `Show generations, verdicts, agents and nameservers that come, go or catch up,
+vantages that are isolated, and what the mass-withdrawal guard and latches do, as it
+happens, one line each, until it is interrupted. What is shown is what one
 controller sees; when it goes, the next one is watched, and what changed meanwhile
 is shown too, as far as that one knows it.
 
@@ -85,6 +86,12 @@ func (w *watcher) run(ctx context.Context, initial bool) error {
 		}
 		if fatal := w.refused(t, err); fatal != nil {
 			return fatal
+		}
+		if over, wait := overLimit(err); over {
+			if w.patience(ctx, t.addr, wait) != nil {
+				return nil
+			}
+			continue
 		}
 		w.conns.next = (w.conns.next + 1) % len(w.conns.all)
 		failed = append(failed, attempt{addr: t.addr, reached: reached, message: message(err)})
@@ -283,6 +290,8 @@ func (s *seen) news(r *pb.WatchResponse, catchingUp bool, gap time.Duration) boo
 			return known && was != now
 		}
 		return true
+	case *pb.WatchResponse_Health:
+		return true // never of the present state
 	}
 	return false // a heartbeat, or a change of a newer version's
 }

@@ -67,8 +67,46 @@ func watchedChanges() []*pb.WatchResponse {
 		watchMember(&pb.MemberChange{Nameserver: &pb.NameserverStatus{Nameserver: "ns-1", Region: "eu-west", Registered: true, Connected: true, Generation: gen(44), Following: true}}),
 		watchMember(&pb.MemberChange{Nameserver: &pb.NameserverStatus{Nameserver: "ns-2", Registered: true, Connected: true, Refusal: "too\nlarge"}}),
 		watchMember(&pb.MemberChange{Nameserver: &pb.NameserverStatus{Nameserver: "ns-3", Registered: true, Generation: gen(44)}}),
+		watchMember(&pb.MemberChange{Agent: &pb.AgentStatus{Agent: "probe-us", Region: "us-east", Registered: true, Connected: true, Isolated: "none of 2 references can be reached"}}),
+		watchMember(&pb.MemberChange{Nameserver: &pb.NameserverStatus{Nameserver: "ns-4", Registered: true, Connected: true, Generation: gen(44), HealthState: "frozen", HealthAgeMillis: 12_000}}),
+		watchEvent("vantage-isolated", "probe-us", "agent probe-us in us-east is isolated, and its opinions do not count: none of 2 references can be reached"),
+		watchEvent("vantage-back", "probe-us", "agent probe-us in us-east is no longer isolated: its opinions count again"),
+		watchEvent("guard-held", "guard", "trip 3: 40 of 60 targets are lost within 1m. Their verdicts stay HEALTHY"),
+		watchEvent("guard-passed", "guard", "20 of 60 targets are lost; a region that is dead must fail over, so they count"),
+		watchEvent("guard-released", "guard", "an operator released trip 3 of the mass-withdrawal guard: 40 targets follow the quorum again"),
+		watchEvent("latch-tripped", "failback/www.example.test/eu-west", "region eu-west of www.example.test is out of service with 0 of 2 endpoints healthy, and waits for a release of trip 2"),
+		watchEvent("latch-released", "failback/www.example.test/eu-west", "an operator released trip 2: region eu-west of www.example.test may serve again"),
+		watchEvent("of-a-newer-version", "x", "two\nlines"),
+		watchHeld(), watchUnconfirmed(), watchDamped(),
 		heartbeat,
 	}
+}
+
+func watchEvent(kind, subject, text string) *pb.WatchResponse {
+	return &pb.WatchResponse{Time: timestamppb.New(noon), Change: &pb.WatchResponse_Health{Health: &pb.HealthEvent{Kind: kind, Subject: subject, Text: text}}}
+}
+
+// watchHeld is a verdict that the guard holds, watchUnconfirmed one that one of two
+// regions passed alone, watchDamped one on a target that flaps.
+func watchHeld() *pb.WatchResponse {
+	r := watchVerdict("web@192.0.2.11", healthy, healthy, unhealthy, time.Minute, "www.example.test/eu-2")
+	r.GetVerdict().GetNow().GuardTrip = 3
+	return r
+}
+
+func watchUnconfirmed() *pb.WatchResponse {
+	r := watchVerdict("web@192.0.2.12", healthy, unhealthy, unhealthy, 0, "www.example.test/eu-3")
+	r.GetVerdict().GetNow().Confirmed = &pb.Standing{Verdict: healthy, HeldMillis: 60_000}
+	return r
+}
+
+func watchDamped() *pb.WatchResponse {
+	r := watchVerdict("web@192.0.2.13", unhealthy, unhealthy, unhealthy, time.Minute, "www.example.test/eu-4")
+	r.GetVerdict().GetNow().Votes = []*pb.Vote{
+		{Agent: "probe-eu", Region: "eu", Status: healthy, CountedAs: unhealthy, RecentTransitions: 6, Reason: "HTTP 200", Counted: true, HeldMillis: 4000},
+		{Agent: "probe-us", Region: "us", Status: unhealthy, CountedAs: unhealthy, Wavering: true, Reason: "HTTP 200", Counted: true, HeldMillis: 9000},
+	}
+	return r
 }
 
 func TestPrintWatched(t *testing.T) {
@@ -155,13 +193,13 @@ func TestWatch(t *testing.T) {
 	var initial bool
 	addr := serve(t, script(&initial, watchedChanges()...))
 	w := startWatch(t, "--initial", "--controller", addr)
-	w.shows("nameserver ns-3 is not connected\n")
+	w.shows("eu-4 is still UNHEALTHY")
 	w.ends()
 	if !initial || w.err.String() != "" {
 		t.Errorf("initial %t, stderr %q", initial, w.err.String())
 	}
 	w = startWatch(t, "-o", "json", "--controller", addr)
-	w.shows("ns-3")
+	w.shows("eu-4")
 	w.ends()
 	lines := strings.Split(strings.TrimSpace(w.out.String()), "\n")
 	if initial || len(lines) != len(watchedChanges())-1 {

@@ -27,8 +27,33 @@ func printWatched(p *printer, r *pb.WatchResponse) {
 		}
 	case *pb.WatchResponse_Member:
 		text, s := memberChange(c.Member)
+		if why := c.Member.GetAgent().GetIsolated(); why != "" {
+			text, s = text+", isolated: "+why, red
+		}
+		p.linef(s, "%s  %s", at, text)
+	case *pb.WatchResponse_Health:
+		text, s := healthEvent(c.Health)
 		p.linef(s, "%s  %s", at, text)
 	}
+}
+
+// healthEvent is an event in words. A kind of a newer version speaks for itself.
+func healthEvent(e *pb.HealthEvent) (string, style) {
+	text := e.GetText()
+	release := " (fairlead latch release " + e.GetSubject() + " --reason TEXT)"
+	switch e.GetKind() {
+	case "vantage-isolated":
+		return text, red
+	case "vantage-back", "latch-released", "guard-released":
+		return text, green
+	case "guard-held":
+		return "mass-withdrawal guard: " + text + release, alarm
+	case "guard-passed":
+		return "mass-withdrawal guard: " + text, yellow
+	case "latch-tripped":
+		return text + release, yellow
+	}
+	return strings.TrimSpace(e.GetKind() + " " + e.GetSubject() + ": " + text), plain
 }
 
 func generationChange(g *pb.GenerationChange) (string, style) {
@@ -94,6 +119,12 @@ func verdictChange(p *printer, v *pb.VerdictChange) (string, style) {
 		text = fmt.Sprintf("%s %s still %s, and the quorum says so again", what, verb, now)
 	default:
 		text = fmt.Sprintf("%s %s still %s, though the quorum is %s now", what, verb, now, verdictWord(h.GetQuorum()))
+		if h.GetGuardTrip() != 0 {
+			text = fmt.Sprintf("%s %s still %s: the quorum is %s now", what, verb, now, verdictWord(h.GetQuorum())) + guardHolds(h)
+		}
+	}
+	if c := h.GetConfirmed(); c != nil && c.GetVerdict() != h.GetVerdict() {
+		text += fmt.Sprintf("; not confirmed by more than half of the regions, so active-passive services take it for %s", verdictWord(c.GetVerdict()))
 	}
 	s := plain
 	switch h.GetVerdict() {
@@ -125,7 +156,8 @@ func evidence(h *pb.TargetHealth) string {
 	return text
 }
 
-// memberKey is which member a change is about, and what of it is worth a line.
+// memberKey is which member a change is about, and what of it is worth a line. Of
+// isolation there are events.
 func memberKey(m *pb.MemberChange) (key, state string) {
 	text, _ := memberChange(m)
 	if g := m.GetAgent(); g != nil {
@@ -166,6 +198,10 @@ func memberChange(m *pb.MemberChange) (string, style) {
 	}
 	if n.GetFollowing() {
 		text += ", takes its verdicts from this controller"
+	}
+	if n.GetConnected() && stale(n) {
+		text += ", its verdicts are " + n.GetHealthState()
+		s = red
 	}
 	if n.GetRefusal() != "" {
 		text += ", refuses the newest generation: " + n.GetRefusal()

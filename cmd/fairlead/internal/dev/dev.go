@@ -67,7 +67,8 @@ end; with it, configuration, drains and the nameserver's snapshots stay. -f
 loads your own resources in place of the sample; name agents probe-eu, probe-us
 and probe-ap (as the sample does) for their votes to count, or your own: one
 agent runs here for every Agent resource.`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return o.check() },
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = c.OutOrStdout()
 			return Run(c.Context(), o)
@@ -77,7 +78,7 @@ agent runs here for every Agent resource.`,
 	f.SortFlags = false
 	f.StringSliceVar(&o.DNS, "dns", []string{"127.0.0.1:8053"}, "address to answer DNS on")
 	f.StringVar(&o.GRPC, "grpc", "127.0.0.1:7443", "address of the controller's API")
-	f.StringVar(&o.HTTP, "http", "127.0.0.1:8080", "address of the controller's /metrics, /healthz and /readyz")
+	f.StringVar(&o.HTTP, "http", "127.0.0.1:8080", "address of the controller's REST API /v1, /metrics, /healthz and /readyz")
 	f.StringVar(&o.NameserverGRPC, "nameserver-grpc", "127.0.0.1:7444", "address of the nameserver's explain")
 	f.StringVar(&o.NameserverHTTP, "nameserver-http", "127.0.0.1:8081", "address of the nameserver's /metrics, /healthz and /readyz")
 	f.Uint16Var(&o.SamplePort, "sample-port", 8090, "port of the sample service on 127.0.10.1, 127.0.20.1 and 127.0.30.1")
@@ -86,6 +87,21 @@ agent runs here for every Agent resource.`,
 	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB file (GeoLite2, GeoIP2, DB-IP); default: the built-in country data")
 	f.StringVar(&o.LogLevel, "log-level", "warn", "debug, info, warn or error; logs go to stderr")
 	return c
+}
+
+// check says everything that is wrong with the flags.
+func (o *Options) check() error {
+	_, err := ops.NewLogger(io.Discard, "text", o.LogLevel)
+	errs := []error{err}
+	// Without TLS, loopback it is.
+	for _, f := range []struct{ flag, addr string }{
+		{"--grpc", o.GRPC}, {"--http", o.HTTP}, {"--nameserver-grpc", o.NameserverGRPC}, {"--nameserver-http", o.NameserverHTTP},
+	} {
+		errs = append(errs, ops.RequireLoopback(f.flag, f.addr))
+	}
+	var m program.Mistakes
+	m.Listen("--dns", o.DNS...)
+	return errors.Join(append(errs, m...)...)
 }
 
 // endpoints of the sample: region, address.
@@ -102,11 +118,8 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer cancel()
 	sample := len(o.Files) == 0
 
-	// Without TLS, loopback it is.
-	for flag, addr := range map[string]string{"--grpc": o.GRPC, "--nameserver-grpc": o.NameserverGRPC, "--http": o.HTTP, "--nameserver-http": o.NameserverHTTP} {
-		if err := ops.RequireLoopback(flag, addr); err != nil {
-			return err
-		}
+	if err := o.check(); err != nil {
+		return err
 	}
 	// What may be taken by somebody else is tried before anything starts.
 	if err := free(ctx, o); err != nil {

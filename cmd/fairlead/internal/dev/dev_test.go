@@ -114,3 +114,19 @@ func TestTakenPortNamesTheFlag(t *testing.T) {
 		t.Errorf("got %v, want an error that names --http %s", err, l.Addr())
 	}
 }
+
+// Wrong flags are told all at once, before anything starts.
+func TestFlagsAreChecked(t *testing.T) {
+	c := Command(apply)
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.SetArgs([]string{"--grpc", "0.0.0.0:7443", "--http", "nowhere", "--nameserver-grpc", "192.0.2.1:1", "--dns", "53", "--log-level", "loud"})
+	err := c.ExecuteContext(t.Context())
+	for _, want := range []string{
+		`--log-level "loud": want debug, info, warn or error`, "--grpc 0.0.0.0:7443: plain text is for loopback only", `--http "nowhere": want HOST:PORT`,
+		"--nameserver-grpc 192.0.2.1:1: plain text", `--dns "53": want ADDRESS:PORT`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want %q", err, want)
+		}
+	}
+}

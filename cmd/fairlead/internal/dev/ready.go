@@ -139,10 +139,12 @@ Three things to try (in another terminal; `+"`go run ./cmd/fairlead`"+` is fairl
   fairlead explain www.example.test --client 193.0.6.0/24%[2]s
   fairlead region undrain eu-west --reason "tried it"%[2]s
 
-3. Make an endpoint fail, watch the answer change within 4 s, and mend it:
+3. Make an endpoint fail, watch the answer change within 4 s, mend it, and see what
+   other thresholds would have done:
 
   curl -X POST http://%[3]s/fail
   fairlead status%[2]s
   curl -X POST http://%[3]s/recover
+  fairlead health replay --service www.example.test --fall 4%[2]s
 `, dig, controller, d.endpoints[0].addr())
 }

@@ -80,11 +80,11 @@ func two(_ *cobra.Command, args []string) error {
 
 // parse makes an identity of arguments and flags.
 func (o *order) parse(c *cobra.Command, args []string) error {
-	role, err := identity.ParseRole(args[0])
-	if err != nil {
-		return fmt.Errorf("ROLE: %w", err)
-	}
 	o.asked = c.Flags().Changed("days")
+	role, err := identity.ParseRole(args[0])
+	if err != nil { // what is right for the rest, hangs on it
+		return errors.Join(fmt.Errorf("ROLE: %w", err), checkDays(o.days), checkDir(o.dir), authority.CheckHosts(o.hosts))
+	}
 	// Any trust domain will do to check the rest.
 	o.id = identity.Identity{TrustDomain: "fairlead", Role: role, Name: args[1]}
 	errs := []error{checkDays(o.days), checkDir(o.dir)}
@@ -100,7 +100,7 @@ func (o *order) parse(c *cobra.Command, args []string) error {
 	if role.Regional() && len(o.zones)+len(o.services) > 0 {
 		errs = append(errs, fmt.Errorf("--zone, --service: want none for %s %.80q, scopes are for viewer, operator and admin", role, args[1]))
 	}
-	errs = append(errs, o.id.Validate())
+	errs = append(errs, authority.Request{Identity: o.id, Hosts: o.hosts}.Validate())
 	return errors.Join(errs...)
 }
 

@@ -76,10 +76,11 @@ directory. Files that are there already are never overwritten.`,
 		Example: "  fairlead pki init --dir pki --trust-domain dns.example.com",
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error {
-			if err := identity.CheckTrustDomain(domain); err != nil {
-				return fmt.Errorf("--trust-domain: %w", err)
+			err := identity.CheckTrustDomain(domain)
+			if err != nil {
+				err = fmt.Errorf("--trust-domain: %w", err)
 			}
-			return errors.Join(checkDays(days), checkDir(dir))
+			return errors.Join(err, checkDays(days), checkDir(dir))
 		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			ca, err := authority.New(domain, time.Duration(days)*day, now())

@@ -226,6 +226,32 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// Every mistake of a command line is told at once.
+func TestMistakesAtOnce(t *testing.T) {
+	s := newShop(t)
+	for args, want := range map[string][]string{
+		"init --trust-domain Fair --days 0 --dir=":        {"--trust-domain: ", "--days 0: want 1 to 36500", "--dir: want the directory"},
+		"issue boss b --days 0 --dir= --host a:1,b:2":     {`ROLE: no role "boss"`, "--days 0", "--dir: ", `host "a:1": want a DNS name`, `host "b:2"`},
+		"issue agent A_1 --days 0 --zone a.test":          {"--days 0", "--region: agent", "--zone, --service: want none", "want one DNS label"},
+		"issue etcd e1 --host a.test:2379 --days 99999":   {"without a port", "--days 99999"},
+		"issue viewer v --host a.test --zone a..b --dir=": {"people serve nothing", "no domain name", "--dir: "},
+		"renew x.crt --days 0 --dir=":                     {"--days 0", "--dir: "},
+		"renew @/a @/none.crt":                            {"@/a: want a file that ends in .crt", "@/none.crt: no such file"},
+		"show @/a @/b":                                    {"@/a: no such file", "@/b: no such file"},
+	} {
+		fields := strings.Fields(args)
+		if !strings.Contains(args, "--dir") && fields[0] != "show" {
+			fields = append(fields, "--dir", "@/pki")
+		}
+		_, _, err := s.try(fields...)
+		for _, text := range want {
+			if err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), s.dir, "@"), text) {
+				t.Errorf("%s: %v: want %q", args, err, text)
+			}
+		}
+	}
+}
+
 // A default lifetime ends with the CA, and says so.
 func TestLifetimeEndsWithTheCA(t *testing.T) {
 	s := newShop(t)

@@ -4,10 +4,12 @@ package authdns
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"os"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
+	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
@@ -35,18 +38,35 @@ type Options struct {
 	Started func(program.Started) // called once it listens; optional
 }
 
+// Check says everything that is wrong with the options.
+func (o Options) Check() error {
+	var m program.Mistakes
+	m.Name(identity.Nameserver, o.Name, o.Region)
+	m.Listen("--dns", o.DNS...)
+	m.Listen("--grpc", o.GRPC)
+	m.Listen("--http", o.HTTP)
+	m.Dial("--controllers", o.Controllers)
+	m.Add(o.TLS.Check())
+	return m.Err()
+}
+
+// open opens the files that the options name, or says all that is wrong with
+// them.
+func (o Options) open(reg prometheus.Registerer) (*tlsfiles.Files, *geo.Database, error) {
+	files, tlsErr := o.TLS.Open(identity.Exactly(identity.Nameserver, o.Region, o.Name), o.Log, reg)
+	db, geoErr := o.Geo, error(nil)
+	if db == nil {
+		db, geoErr = geofile.Load(o.GeoIP)
+	}
+	return files, db, errors.Join(tlsErr, geoErr, program.CheckDir("--snapshot-dir", o.SnapshotDir))
+}
+
 // Run runs a nameserver until ctx ends.
 func (o Options) Run(ctx context.Context) error {
 	reg := ops.NewRegistry("fairlead-authdns", ops.Version())
-	files, err := o.TLS.Open(identity.Exactly(identity.Nameserver, o.Region, o.Name), o.Log, reg)
+	files, db, err := o.open(reg)
 	if err != nil {
 		return err
-	}
-	db := o.Geo
-	if db == nil {
-		if db, err = geofile.Load(o.GeoIP); err != nil {
-			return err
-		}
 	}
 	var listeners []net.Listener
 	closeAll := func(err error) error {
@@ -64,7 +84,8 @@ func (o Options) Run(ctx context.Context) error {
 	}
 	opts := authdns.Options{
 		Name: o.Name, Region: o.Region, Version: ops.Version(), DNS: o.DNS, SnapshotDir: o.SnapshotDir,
-		Geo: db, Listener: listeners[0], Credentials: program.ServerCredentials(files), Identify: program.Identify(files), Log: o.Log, Registerer: reg,
+		Geo: db, Listener: listeners[0], Credentials: program.ServerCredentials(files), Identify: program.Identify(files),
+		Log: o.Log, Registerer: reg,
 	}
 	for _, addr := range o.Controllers {
 		conn, err := ops.Dial(addr, program.ToControllers(files))
@@ -78,7 +99,17 @@ func (o Options) Run(ctx context.Context) error {
 		return closeAll(err)
 	}
 	if o.Started != nil {
-		st := program.Started{GRPC: listeners[0].Addr().String(), HTTP: listeners[1].Addr().String(), Ready: s.Ready}
+		st := program.Started{
+			GRPC: listeners[0].Addr().String(), HTTP: listeners[1].Addr().String(), Ready: s.Ready,
+			Alive: func(ctx context.Context) error { return answers(ctx, s.Addrs()) },
+			Reload: func() error {
+				err := geofile.Reload(o.GeoIP, o.Log, s.SetGeo)
+				if files != nil {
+					err = errors.Join(err, files.Reload())
+				}
+				return err
+			},
+		}
 		for _, a := range s.Addrs() {
 			st.DNS = append(st.DNS, a.String())
 		}
@@ -87,7 +118,7 @@ func (o Options) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error {
-		return ops.HTTP{Listener: listeners[1], TLS: o.TLS.HTTP(files), Gatherer: reg, Ready: s.Ready}.Run(ctx)
+		return ops.HTTP{Listener: listeners[1], TLS: o.TLS.HTTP(files), Gatherer: reg, Ready: s.Ready, Log: o.Log}.Run(ctx)
 	})
 	if files != nil {
 		g.Go(func() error { return files.Run(ctx) })
@@ -99,27 +130,41 @@ func (o Options) Run(ctx context.Context) error {
 // Command is the command line of fairlead-authdns.
 func Command() *cobra.Command {
 	var o Options
-	var l program.Logging
-	c := program.Command("fairlead-authdns", "A Fairlead nameserver",
-		`A Fairlead nameserver answers DNS from a snapshot in memory. It follows the
-controllers, starts from its snapshot directory when there are none, and never
-stops answering because they are away.`, &l,
-		func(ctx context.Context) (err error) {
-			if o.Log, err = l.New(os.Stderr); err != nil {
-				return program.UsageError(err)
-			}
+	c := program.Command(program.Spec{
+		Name: "fairlead-authdns", Short: "A Fairlead nameserver",
+		Long: `
+fairlead-authdns is an authoritative nameserver: it answers each client with the
+endpoints of its nearest healthy region, from a snapshot in memory.
+
+It follows the controllers, all that --controllers names, and takes verdicts from
+the one with the freshest evidence. Nothing that it answers waits for them: without
+any it goes on with what it has, and starts from --snapshot-dir after a restart. Run
+two or more, in different regions, and register each as a Nameserver resource.`,
+		Usage: "--name NAME --region REGION --controllers HOST:PORT,… --tls-cert FILE --tls-key FILE --tls-ca FILE [options]",
+		Example: `  fairlead-authdns --name ns1 --region eu-west --dns 192.0.2.53:53,[2001:db8::53]:53 \
+    --controllers c1.example.net:7443,c2.example.net:7443 \
+    --tls-cert ns1.crt --tls-key ns1.key --tls-ca ca.crt`,
+		Check: func() error { return o.Check() },
+		Try: func(log *slog.Logger) error {
+			o.Log = log
+			_, _, err := o.open(nil)
+			return err
+		},
+		Run: func(ctx context.Context, log *slog.Logger, started func(program.Started)) error {
+			o.Log, o.Started = log, started
 			return o.Run(ctx)
-		})
+		},
+	})
 	hostname, _ := os.Hostname()
 	f := c.Flags()
-	f.StringVar(&o.Name, "name", hostname, "this nameserver's name, as its Nameserver resource has it")
-	f.StringVar(&o.Region, "region", "", "the region it is in")
-	f.StringSliceVar(&o.DNS, "dns", []string{":53"}, "addresses to answer DNS on, over UDP and TCP; repeatable")
-	f.StringVar(&o.GRPC, "grpc", ":7444", "address of explain")
-	f.StringVar(&o.HTTP, "http", ":8081", "address of /metrics, /healthz and /readyz")
-	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the controllers' gRPC addresses; name at least two")
-	f.StringVar(&o.SnapshotDir, "snapshot-dir", "/var/lib/fairlead/snapshots", "where the last good generations are kept")
-	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB file (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
+	f.StringVar(&o.Name, "name", hostname, "this nameserver's `NAME`, as its Nameserver resource and its certificate have it")
+	f.StringVar(&o.Region, "region", "", "the `REGION` it is in (required)")
+	f.StringSliceVar(&o.DNS, "dns", []string{":53"}, "the addresses to answer DNS on, `ADDRESS:PORT`, over UDP and TCP; repeatable")
+	f.StringVar(&o.GRPC, "grpc", ":7444", "`ADDRESS` of fairlead explain --nameserver, over mutual TLS")
+	f.StringVar(&o.HTTP, "http", ":8081", "`ADDRESS` of /metrics, /healthz and /readyz")
+	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the controllers' gRPC addresses, `HOST:PORT`; name all, two at least; repeatable")
+	f.StringVar(&o.SnapshotDir, "snapshot-dir", "/var/lib/fairlead/snapshots", "the `DIR` of the last good generations, to start from while no controller answers; empty: none are kept")
+	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB `FILE` (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
 	o.TLS.Flags(f)
 	return c
 }

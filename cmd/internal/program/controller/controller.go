@@ -12,17 +12,21 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
+	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
 	"github.com/fairlead-dns/fairlead/controller"
 	"github.com/fairlead-dns/fairlead/controller/store"
+	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
@@ -46,24 +50,67 @@ type Options struct {
 	Started func(program.Started) // called once it listens; optional
 }
 
+// Check says everything that is wrong with the options.
+func (o Options) Check() error {
+	var m program.Mistakes
+	m.Name(identity.Controller, o.Name, "")
+	m.Listen("--grpc", o.GRPC)
+	m.Listen("--http", o.HTTP)
+	m.Add(o.checkEtcd())
+	m.Add(o.TLS.Check())
+	return m.Err()
+}
+
+// files are what the options name, opened.
+type files struct {
+	program, etcd *tlsfiles.Files // nil: plain text
+	etcdTLS       *tls.Config
+	geo           *geo.Database
+}
+
+// open opens the files that the options name, or says all that is wrong with
+// them.
+func (o Options) open(reg prometheus.Registerer) (f files, err error) {
+	var errs [4]error
+	f.program, errs[0] = o.TLS.Open(identity.Exactly(identity.Controller, "", o.Name), o.Log, reg)
+	f.etcd, f.etcdTLS, errs[1] = o.etcdTLS(reg)
+	if f.geo = o.Geo; f.geo == nil {
+		f.geo, errs[2] = geofile.Load(o.GeoIP)
+	}
+	errs[3] = program.CheckDir("--state-dir", o.StateDir)
+	return f, errors.Join(errs[:]...)
+}
+
+// tls are the sets of certificates in use.
+func (f files) tls() (all []*tlsfiles.Files) {
+	for _, t := range []*tlsfiles.Files{f.program, f.etcd} {
+		if t != nil {
+			all = append(all, t)
+		}
+	}
+	return all
+}
+
+// certificates are those in use, for the status.
+func (f files) certificates(now time.Time) (all []*pb.CertificateStatus) {
+	for _, t := range f.tls() {
+		for _, c := range t.InUse(now) {
+			all = append(all, &pb.CertificateStatus{
+				Use: c.Use, What: c.What, Subject: c.Subject, ExpireTime: timestamppb.New(c.Until), State: c.State.String(),
+			})
+		}
+	}
+	return all
+}
+
 // Run runs a controller until ctx ends.
 func (o Options) Run(ctx context.Context) error {
 	reg := ops.NewRegistry("fairlead-controller", ops.Version())
-	files, err := o.TLS.Open(identity.Exactly(identity.Controller, "", o.Name), o.Log, reg)
+	files, err := o.open(reg)
 	if err != nil {
 		return err
 	}
-	etcdFiles, etcdTLS, err := o.etcdTLS(reg)
-	if err != nil {
-		return err
-	}
-	db := o.Geo
-	if db == nil {
-		if db, err = geofile.Load(o.GeoIP); err != nil {
-			return err
-		}
-	}
-	client, err := store.Dial(store.DialOptions{Endpoints: o.Etcd, TLS: etcdTLS, Username: o.EtcdUser, Password: o.EtcdPassword})
+	client, err := store.Dial(store.DialOptions{Endpoints: o.Etcd, TLS: files.etcdTLS, Username: o.EtcdUser, Password: o.EtcdPassword})
 	if err != nil {
 		return err
 	}
@@ -81,27 +128,37 @@ func (o Options) Run(ctx context.Context) error {
 		return errors.Join(err, grpcListener.Close())
 	}
 	s, err := controller.New(controller.Options{
-		Name: o.Name, Version: ops.Version(), Store: st, Listener: grpcListener, Credentials: program.ServerCredentials(files), Identify: program.Identify(files), Geo: db, StateDir: o.StateDir, Log: o.Log, Registerer: reg,
+		Name: o.Name, Version: ops.Version(), Store: st, Listener: grpcListener,
+		Credentials: program.ServerCredentials(files.program), Identify: program.Identify(files.program),
+		Certificates: files.certificates,
+		Geo:          files.geo, StateDir: o.StateDir, Log: o.Log, Registerer: reg,
 	})
 	if err != nil {
 		return errors.Join(err, grpcListener.Close(), httpListener.Close())
 	}
 	if o.Started != nil {
-		o.Started(program.Started{GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String(), Ready: s.Ready})
+		o.Started(program.Started{
+			GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String(), Ready: s.Ready,
+			Reload: func() error {
+				err := geofile.Reload(o.GeoIP, o.Log, s.SetGeo)
+				for _, f := range files.tls() {
+					err = errors.Join(err, f.Reload())
+				}
+				return err
+			},
+		})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Run(ctx) })
 	g.Go(func() error {
-		h := ops.HTTP{Listener: httpListener, TLS: o.TLS.HTTP(files), Gatherer: reg, Ready: s.Ready, REST: s.REST()}
-		if files != nil && h.TLS == nil {
-			h.REST = nil // plain HTTP proves nobody's identity
+		h := ops.HTTP{Listener: httpListener, TLS: o.TLS.HTTP(files.program), Gatherer: reg, Ready: s.Ready, REST: s.REST(), Log: o.Log}
+		if files.program != nil && h.TLS == nil {
+			h.REST = ops.NoREST("plain HTTP (--insecure-http) proves nobody's identity: the API is served over gRPC, or here without --insecure-http")
 		}
 		return h.Run(ctx)
 	})
-	for _, f := range []*tlsfiles.Files{files, etcdFiles} {
-		if f != nil {
-			g.Go(func() error { return f.Run(ctx) })
-		}
+	for _, f := range files.tls() {
+		g.Go(func() error { return f.Run(ctx) })
 	}
 	g.Go(func() error { return geofile.Watch(ctx, o.GeoIP, o.Log, s.SetGeo) })
 	return g.Wait()
@@ -110,42 +167,74 @@ func (o Options) Run(ctx context.Context) error {
 // Command is the command line of fairlead-controller.
 func Command() *cobra.Command {
 	var o Options
-	var l program.Logging
-	c := program.Command("fairlead-controller", "A Fairlead controller",
-		`A Fairlead controller keeps configuration and drains in etcd, judges health from
-the opinions of the probe agents, and feeds the nameservers. Run two or more.
-It goes on judging health while etcd is away.
-`, &l,
-		func(ctx context.Context) (err error) {
-			if o.Log, err = l.New(os.Stderr); err != nil {
-				return program.UsageError(err)
-			}
+	c := program.Command(program.Spec{
+		Name: "fairlead-controller", Short: "A Fairlead controller",
+		Long: `
+fairlead-controller keeps configuration and drains in etcd, judges the health of
+every endpoint by what the probe agents of all regions see, and tells the
+nameservers. It serves the API that fairlead, the operator's tool, calls.
+
+Run two or more, in different regions: each judges by itself and feeds every
+nameserver that asks, and needs neither the others nor etcd for that. Without etcd
+nothing can be changed. It starts without etcd too, from --state-dir.`,
+		Usage: "--name NAME --etcd HOST:PORT,… --tls-cert FILE --tls-key FILE --tls-ca FILE [options]",
+		Example: `  fairlead-controller --name c1 \
+    --etcd 192.0.2.11:2379,198.51.100.11:2379,203.0.113.11:2379 \
+    --etcd-cert etcd-client.crt --etcd-key etcd-client.key --etcd-ca etcd-ca.crt \
+    --tls-cert c1.crt --tls-key c1.key --tls-ca ca.crt`,
+		Check: func() error { return o.Check() },
+		Try: func(log *slog.Logger) error {
+			o.Log = log
+			_, err := o.open(nil)
+			return err
+		},
+		Run: func(ctx context.Context, log *slog.Logger, started func(program.Started)) error {
+			o.Log, o.Started = log, started
 			return o.Run(ctx)
-		})
+		},
+	})
 	hostname, _ := os.Hostname()
 	f := c.Flags()
-	f.StringVar(&o.Name, "name", hostname, "this controller's name")
-	f.StringSliceVar(&o.Etcd, "etcd", []string{"127.0.0.1:2379"}, "etcd's client addresses, HOST:PORT or URLs")
-	f.StringVar(&o.EtcdCert, "etcd-cert", "", "certificate for etcd, PEM")
-	f.StringVar(&o.EtcdKey, "etcd-key", "", "its key")
-	f.StringVar(&o.EtcdCA, "etcd-ca", "", "CA certificates of etcd; without it etcd is spoken to in plain text")
-	f.StringVar(&o.EtcdUser, "etcd-user", "", "etcd user, where etcd has authentication on")
-	f.StringVar(&o.EtcdPassword, "etcd-password", "", "its password; better in FAIRLEAD_ETCD_PASSWORD")
-	f.StringVar(&o.GRPC, "grpc", ":7443", "address of the API and of the internal streams")
-	f.StringVar(&o.HTTP, "http", ":8080", "address of /metrics, /healthz and /readyz")
-	f.StringVar(&o.StateDir, "state-dir", "/var/lib/fairlead/controller", "where the last verified generations are kept, to start from while etcd is away")
-	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB file (GeoLite2, GeoIP2, DB-IP); default: the built-in country data")
+	f.StringVar(&o.Name, "name", hostname, "this controller's `NAME`, as its certificate has it")
+	f.StringSliceVar(&o.Etcd, "etcd", []string{"127.0.0.1:2379"}, "the client addresses of all members of etcd, `HOST:PORT` or URLs")
+	f.StringVar(&o.EtcdCert, "etcd-cert", "", "the `FILE` of a certificate for etcd, PEM")
+	f.StringVar(&o.EtcdKey, "etcd-key", "", "the `FILE` of its key, PEM, readable by its owner only")
+	f.StringVar(&o.EtcdCA, "etcd-ca", "", "the `FILE` of etcd's CA certificates, PEM; without the three etcd is spoken to in plain text")
+	f.StringVar(&o.EtcdUser, "etcd-user", "", "`NAME` of the etcd user, where etcd has authentication on")
+	f.StringVar(&o.EtcdPassword, "etcd-password", "", "its `PASSWORD`; others see a command line: better in FAIRLEAD_ETCD_PASSWORD or a file")
+	f.StringVar(&o.GRPC, "grpc", ":7443", "`ADDRESS` of the API and of the streams of agents and nameservers, over mutual TLS")
+	f.StringVar(&o.HTTP, "http", ":8080", "`ADDRESS` of /metrics, /healthz, /readyz and the API as REST under /v1 (callers of /v1 need a certificate; /v1/openapi.json describes it)")
+	f.StringVar(&o.StateDir, "state-dir", "/var/lib/fairlead/controller", "the `DIR` of the last verified generations, to start from while etcd is away; empty: none are kept")
+	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB `FILE` (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
 	o.TLS.Flags(f)
+	options.Secret(f, "etcd-password")
 	return c
+}
+
+// checkEtcd says what is wrong with the options on etcd.
+func (o Options) checkEtcd() error {
+	var m program.Mistakes
+	given := o.EtcdCert != "" || o.EtcdKey != "" || o.EtcdCA != ""
+	if given && (o.EtcdCert == "" || o.EtcdKey == "" || o.EtcdCA == "") {
+		m.Add(errors.New("--etcd-cert, --etcd-key and --etcd-ca go together: want all three, or none for plain text"))
+	}
+	var config *tls.Config
+	if given {
+		config = &tls.Config{MinVersion: tls.VersionTLS13}
+	}
+	// It waits for nobody, and checks what it is given.
+	client, err := store.Dial(store.DialOptions{Endpoints: o.Etcd, TLS: config, Username: o.EtcdUser, Password: o.EtcdPassword})
+	if err == nil {
+		err = client.Close()
+	}
+	m.Add(err)
+	return errors.Join(m...)
 }
 
 // etcdTLS opens the certificates for etcd.
 func (o Options) etcdTLS(reg prometheus.Registerer) (*tlsfiles.Files, *tls.Config, error) {
 	if o.EtcdCert == "" && o.EtcdKey == "" && o.EtcdCA == "" {
 		return nil, nil, nil
-	}
-	if o.EtcdCert == "" || o.EtcdKey == "" || o.EtcdCA == "" {
-		return nil, nil, program.UsageError(errors.New("--etcd-cert, --etcd-key and --etcd-ca go together"))
 	}
 	files, err := tlsfiles.Open(tlsfiles.Options{
 		CertFile: o.EtcdCert, KeyFile: o.EtcdKey, CAFile: o.EtcdCA, Use: "etcd", Plain: true, Log: o.Log, Registerer: reg,

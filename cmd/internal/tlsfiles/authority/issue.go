@@ -52,25 +52,28 @@ func (ca *CA) Issue(r Request, now time.Time) (Pair, error) {
 	return p, err
 }
 
-func (ca *CA) template(r Request, now time.Time) (*x509.Certificate, error) {
-	var errs []error
+// Validate says everything that is wrong with a request whatever the CA, in one
+// error.
+func (r Request) Validate() error {
+	_, _, err := hosts(r.Hosts)
+	errs := []error{r.Identity.Validate(), err}
 	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	if err := r.Identity.Validate(); err != nil {
-		errs = append(errs, err)
-	}
-	if r.Identity.TrustDomain != ca.domain {
-		wrong("trust domain %q: want %q, for which the CA signs", r.Identity.TrustDomain, ca.domain)
-	}
-	dns, ips, err := hosts(r.Hosts)
-	if err != nil {
-		errs = append(errs, err)
-	}
 	switch role := r.Identity.Role; {
 	case role == identity.Etcd && len(r.Hosts) == 0:
 		wrong("etcd %s has no hosts: want the names and addresses that its clients and peers dial", r.Identity.Name)
 	case role.Person() && len(r.Hosts) > 0:
 		wrong("%s %s has hosts: want none, people serve nothing", role, r.Identity.Name)
 	}
+	return errors.Join(errs...)
+}
+
+func (ca *CA) template(r Request, now time.Time) (*x509.Certificate, error) {
+	errs := []error{r.Validate()}
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if r.Identity.TrustDomain != ca.domain {
+		wrong("trust domain %q: want %q, for which the CA signs", r.Identity.TrustDomain, ca.domain)
+	}
+	dns, ips, _ := hosts(r.Hosts)
 	end := now.Add(r.Life)
 	switch left := ca.Longest(now); {
 	case left <= 0:
@@ -123,6 +126,12 @@ func RequestFor(cert *x509.Certificate) (Request, error) {
 		r.Hosts = append(r.Hosts, ip.String())
 	}
 	return r, nil
+}
+
+// CheckHosts says which of a request's hosts are none.
+func CheckHosts(list []string) error {
+	_, _, err := hosts(list)
+	return err
 }
 
 // hosts sorts names and addresses out.

@@ -1,4 +1,4 @@
-package ops
+package options
 
 import (
 	"strings"
@@ -34,7 +34,7 @@ func TestFromEnvironment(t *testing.T) {
 	f.Duration("wait", time.Second, "")
 	f.Int("limit", 1, "")
 	err := FromEnvironment(f)
-	for _, want := range []string{`FAIRLEAD_WAIT=ages: invalid argument "ages" for "--wait" flag`, "FAIRLEAD_LIMIT=many: "} {
+	for _, want := range []string{`FAIRLEAD_WAIT=ages: want a duration with its unit, as 15s`, "FAIRLEAD_LIMIT=many: want a whole number"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want %q", err, want)
 		}
