@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 PROTO := $(GO) tool -modfile=../.ci/proto.mod
 LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
 
-.PHONY: all build deps test race lint breaking generate e2e bench deploy-check fuzz clean
+.PHONY: all build deps test simulation race lint breaking generate e2e e2e-faults soak bench bench-health deploy-check fuzz clean
 
 all: build
 
@@ -21,13 +21,19 @@ deps:
 	@.ci/deps
 
 # Unit tests under the race detector where gcc is there, and the end-to-end
-# tests that need no root. Built first, then run one package at a time: several
+# tests that need no root, the simulation among them. Built first, then run one package at a time: several
 # start clusters, and two cores are few.
 test: deps
 	@if command -v gcc >/dev/null; then race=-race; else race=; echo "no gcc: without the race detector"; fi; \
 	set -x; export CGO_ENABLED=$$([ -n "$$race" ] && echo 1 || echo 0); $(GO) vet $(PKGS) && \
 	$(GO) test $$race -count=1 -run '^$$' $(UNIT) >/dev/null && $(GO) test $$race -count=1 -p 1 -timeout 10m $(UNIT)
-	$(MAKE) e2e
+	$(MAKE) simulation e2e
+
+# The health plane on simulated time and network, 1,000 seeds, without the race
+# detector, under which the unit tests have run a few: -simulation.runs=N for more.
+SEEDS ?= 1000
+simulation:
+	$(GO) test -count=1 -timeout 20m ./e2e/simulation -simulation.runs=$(SEEDS)
 
 race: deps
 	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 20m $(PKGS)
@@ -35,6 +41,20 @@ race: deps
 # The black box: the built programs, real dig.
 e2e: deps build
 	FAIRLEAD_BIN=$(BIN) $(GO) test -count=1 -timeout 10m -v ./e2e
+
+# Every fault once, in network namespaces; wants root, and is skipped loudly
+# where the kernel refuses them. A part of a fault's name as FAULT injects only
+# those. $FAIRLEAD_E2E_TABLE names a file for the table of fault, expected, seen.
+FAULT ?= 1
+e2e-faults: deps build
+	FAIRLEAD_BIN=$(BIN) FAIRLEAD_E2E_FAULTS='$(FAULT)' $(GO) test -count=1 -timeout 15m -v -run '^TestFaults$$' ./e2e
+
+# The same faults in random order for SOAK; SEED is the order that a run printed.
+# It ends at the first that shows anything but what is expected.
+SOAK ?= 1h
+SEED ?=
+soak: deps build
+	FAIRLEAD_BIN=$(BIN) FAIRLEAD_E2E_SOAK='$(SOAK)' FAIRLEAD_E2E_SEED='$(SEED)' $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./e2e
 
 lint:
 	$(LINT) run
@@ -56,6 +76,15 @@ bench:
 # deploy/README.md, run on three hosts made of namespaces; wants root.
 deploy-check:
 	@deploy/check
+
+# Failover times of FAILOVERS endpoints/regions with real processes, with etcd and
+# without, and the scale of the health plane: tables, progress beside them.
+FAILOVERS ?= 50/20
+bench-health: deps build
+	@table=$$(mktemp) && trap 'rm -f "$$table"' EXIT && \
+	FAIRLEAD_BIN=$(BIN) FAIRLEAD_E2E_BENCH_HEALTH=$(FAILOVERS) FAIRLEAD_E2E_TABLE="$$table" \
+		$(GO) test -count=1 -timeout 60m -v -run '^TestBenchHealth$$' ./e2e >&2 && \
+	{ test -s "$$table" || { echo "no failover was measured" >&2; exit 1; }; } && cat "$$table" && echo && $(GO) run ./e2e/bench
 
 # Every fuzz target for FUZZTIME each.
 FUZZTIME ?= 30s

@@ -73,9 +73,15 @@ func client(t *testing.T, ca, prefix string) *http.Client {
 	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
 }
 
-// expire writes a certificate anew, one that has expired a minute ago. It has
-// begun with its CA, a few minutes before that was made.
+// expire writes a certificate anew, one that has expired a minute ago.
 func expire(t *testing.T, dir, name string) {
+	t.Helper()
+	expireIn(t, dir, name, -time.Minute)
+}
+
+// expireIn writes a certificate anew, one that expires soon. It has begun with
+// its CA, a few minutes before that was made.
+func expireIn(t *testing.T, dir, name string, remains time.Duration) {
 	t.Helper()
 	ca, err := tls.LoadX509KeyPair(filepath.Join(dir, "ca.crt"), filepath.Join(dir, "ca.key"))
 	if err != nil {
@@ -87,7 +93,7 @@ func expire(t *testing.T, dir, name string) {
 		t.Fatal(err)
 	}
 	old := *pair.Leaf
-	old.NotBefore, old.NotAfter = ca.Leaf.NotBefore, time.Now().Add(-time.Minute)
+	old.NotBefore, old.NotAfter = ca.Leaf.NotBefore, time.Now().Add(remains)
 	der, err := x509.CreateCertificate(rand.Reader, &old, ca.Leaf, old.PublicKey, ca.PrivateKey)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
@@ -33,10 +34,20 @@ const (
 	admin                          = "alice"
 )
 
-// shape says how many of what there are; agents and services are always one in
-// each region.
+// shape says how many of what there are; agents and services are one in each
+// region.
 type shape struct {
 	etcd, controllers, nameservers int
+	// regions is how many there are, 0: all of them. What etcd has beyond them
+	// is in other places.
+	regions int
+	// world is where each region has a network of its own; nil: all of them have
+	// addresses on loopback.
+	world *world
+	// interval and timeout are those of the checks; 0: the constants'.
+	interval, timeout time.Duration
+	// etcdArgs are more arguments of etcd.
+	etcdArgs []string
 	// backwards starts everything before what it depends on.
 	backwards bool
 }
@@ -50,6 +61,10 @@ type cluster struct {
 	dir   string
 	net   string // the first three bytes of all addresses
 
+	// witness is a region without endpoints that has an agent, or none: -1.
+	witness int
+	every   time.Duration // between two questions of a sampler
+
 	// By number; number n is in region n.
 	etcd, controllers, nameservers, agents, services []*node
 
@@ -60,9 +75,14 @@ type cluster struct {
 // newCluster starts everything and applies the configuration.
 func newCluster(t *testing.T, s shape) *cluster {
 	t.Helper()
-	// Tests that run at the same time have other addresses.
-	free := ports(t, 1)[0]
-	c := &cluster{t: t, root: t, shape: s, dir: t.TempDir(), net: fmt.Sprintf("127.%d.%d", 100+free/256%100, free%256)}
+	c := &cluster{t: t, root: t, shape: s, dir: t.TempDir(), witness: -1, every: sampleEvery}
+	if s.world != nil {
+		c.net = s.world.net()
+	} else {
+		// Tests that run at the same time have other addresses.
+		free := ports(t, 1)[0]
+		c.net = fmt.Sprintf("127.%d.%d", 100+free/256%100, free%256)
+	}
 	c.issue()
 	for i := range s.etcd {
 		c.etcd = append(c.etcd, c.etcdMember(i))
@@ -73,10 +93,10 @@ func newCluster(t *testing.T, s shape) *cluster {
 	for i := range s.nameservers {
 		c.nameservers = append(c.nameservers, c.nameserverNode(i))
 	}
-	for i, r := range clusterRegions {
+	for i, r := range clusterRegions[:c.regions()] {
 		c.agents = append(c.agents, c.agentNode(i))
 		c.services = append(c.services, &node{name: "service-" + r.name, region: i, begin: func() *process {
-			return startService(c.root, net.JoinHostPort(c.host(i), fmt.Sprint(servicePort)))
+			return startService(c.root, c.shape.world, i, net.JoinHostPort(c.host(i), fmt.Sprint(servicePort)))
 		}})
 	}
 	order := [][]*node{c.services, c.etcd, c.controllers, c.nameservers, c.agents}
@@ -103,7 +123,19 @@ func newCluster(t *testing.T, s shape) *cluster {
 func (c *cluster) on(t *testing.T) *cluster {
 	d := *c
 	d.t = t
+	if c.shape.world != nil {
+		w := *c.shape.world
+		w.t, d.shape.world = t, &w
+	}
 	return &d
+}
+
+// regions is how many regions have endpoints.
+func (c *cluster) regions() int {
+	if c.shape.regions > 0 {
+		return c.shape.regions
+	}
+	return len(clusterRegions)
 }
 
 // host is the address of a region.
@@ -140,7 +172,7 @@ func (c *cluster) allControllers() string {
 
 // program is a node that runs a program.
 func (c *cluster) program(name string, region int, program string, args ...string) *node {
-	return &node{name: name, region: region, begin: func() *process { return start(c.root, program, args...) }}
+	return &node{name: name, region: region, begin: func() *process { return startIn(c.root, c.shape.world, region, program, args...) }}
 }
 
 func (c *cluster) etcdMember(i int) *node {
@@ -151,11 +183,11 @@ func (c *cluster) etcdMember(i int) *node {
 	}
 	client, peer, cert := "https://"+c.at(i, etcdPort), "https://"+c.at(i, etcdPeerPort), filepath.Join(c.etcdPKI, name(i))
 	ca := filepath.Join(c.etcdPKI, "ca.crt")
-	return c.program(name(i), i, "etcd", "--name", name(i), "--data-dir", filepath.Join(c.dir, name(i)), "--log-level", "warn",
+	return c.program(name(i), i, "etcd", append([]string{"--name", name(i), "--data-dir", filepath.Join(c.dir, name(i)), "--log-level", "warn",
 		"--listen-client-urls", client, "--advertise-client-urls", client,
 		"--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", strings.Join(initial, ","),
-		"--cert-file", cert+".crt", "--key-file", cert+".key", "--trusted-ca-file", ca, "--client-cert-auth",
-		"--peer-cert-file", cert+".crt", "--peer-key-file", cert+".key", "--peer-trusted-ca-file", ca, "--peer-client-cert-auth")
+		"--cert-file", cert + ".crt", "--key-file", cert + ".key", "--trusted-ca-file", ca, "--client-cert-auth",
+		"--peer-cert-file", cert + ".crt", "--peer-key-file", cert + ".key", "--peer-trusted-ca-file", ca, "--peer-client-cert-auth"}, c.shape.etcdArgs...)...)
 }
 
 func (c *cluster) controllerNode(i int) *node {
@@ -287,7 +319,10 @@ func (c *cluster) becomes(name, client, want string, began time.Time, limit time
 
 func (c *cluster) configuration() string {
 	var b strings.Builder
-	for _, r := range clusterRegions {
+	for i, r := range clusterRegions {
+		if i >= c.regions() && i != c.witness {
+			continue
+		}
 		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Region\nmetadata: {name: %s}\nspec: {%s}\n---\n", r.name, r.coordinates)
 		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Agent\nmetadata: {name: probe-%s}\nspec: {region: %s}\n---\n", r.name, r.name)
 	}
@@ -295,20 +330,23 @@ func (c *cluster) configuration() string {
 		fmt.Fprintf(&b, "apiVersion: fairlead/v1\nkind: Nameserver\nmetadata: {name: ns-%d}\nspec: {region: %s, dns: %q, grpc: %q}\n---\n",
 			i+1, clusterRegions[i].name, c.at(i, nameserverDNS), c.at(i, nameserverGRPC))
 	}
+	order := strings.Join([]string{"us-east", "eu-west", "ap-northeast"}[:c.regions()], ", ")
+	// The same endpoints fail again and again here, so flaps are not damped;
+	// what is, has a check of its own.
 	fmt.Fprintf(&b, `apiVersion: fairlead/v1
 kind: HealthCheck
 metadata: {name: web}
-spec: {interval: %v, timeout: %v, rise: 2, fall: %d, http: {port: %d, path: /healthz}}
+spec: {interval: %[1]v, timeout: %[2]v, rise: 2, fall: %[3]d, http: {port: %[4]d, path: /healthz}, damping: {off: true}}
 ---
 apiVersion: fairlead/v1
 kind: SteeringPolicy
 metadata: {name: nearest}
-spec: {mode: active-active, defaultOrder: [us-east, eu-west, ap-northeast]}
+spec: {mode: active-active, defaultOrder: [%[5]s]}
 ---
 apiVersion: fairlead/v1
 kind: SteeringPolicy
 metadata: {name: primary-us}
-spec: {mode: active-passive, regions: [us-east, eu-west, ap-northeast]}
+spec: {mode: active-passive, regions: [%[5]s]}
 ---
 apiVersion: fairlead/v1
 kind: Zone
@@ -324,10 +362,10 @@ spec:
     a.b.deep TXT    "below empty non-terminals"
     sub      NS     ns.sub
     ns.sub   A      192.0.2.53
-`, interval, timeout, fall, servicePort)
+`, cmp.Or(c.shape.interval, interval), cmp.Or(c.shape.timeout, timeout), fall, servicePort, order)
 	for name, policy := range map[string]string{"www": "nearest", "pay": "primary-us", "*.tenants": "nearest"} {
 		fmt.Fprintf(&b, "---\napiVersion: fairlead/v1\nkind: Service\nmetadata: {name: %q}\nspec:\n  zone: example.test\n  ttl: 5s\n  policy: %s\n  healthCheck: web\n  endpoints:\n", name+".example.test", policy)
-		for i, r := range clusterRegions {
+		for i, r := range clusterRegions[:c.regions()] {
 			fmt.Fprintf(&b, "    - {name: %s-1, region: %s, addresses: [%s]}\n", r.name, r.name, c.host(i))
 		}
 	}

@@ -55,7 +55,7 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	for _, l := range regexp.MustCompile(`(?m)^  (dig|fairlead|curl) .*$`).FindAllString(printed, -1) {
 		lines = append(lines, strings.TrimSpace(l))
 	}
-	if len(lines) != 9 {
+	if len(lines) != 10 {
 		t.Fatalf("%d commands in\n%s", len(lines), printed)
 	}
 	america, europe, asia := shell(t, lines[0]), shell(t, lines[1]), shell(t, lines[2])
@@ -83,6 +83,10 @@ func TestDevDoesWhatItPrints(t *testing.T) {
 	shell(t, lines[8]) // recover
 	eventually(t, 10*time.Second, "the failback", func() bool { return shell(t, lines[1]) == europe })
 	t.Logf("checks every 1s, timeout 500ms, rise 2, fall 2: failover after %v, failback after %v", over.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
+
+	if replay := shell(t, lines[9]); !strings.Contains(replay, "eu-1 web@127.0.10.1  configured") || !strings.Contains(replay, "asked for      2     4") {
+		t.Errorf("the replay does not tell of the failure:\n%s", replay)
+	}
 
 	for _, q := range [][2]string{{"nothing.example.test", "NXDOMAIN"}, {"www.elsewhere.test", "REFUSED"}} {
 		if out, _ := digTry(ps[0], q[0]); !strings.Contains(out, "status: "+q[1]) {

@@ -62,7 +62,7 @@ func (c *cluster) popular() int {
 
 // away is a region that a controller is not in.
 func (c *cluster) away(controller int) int {
-	return (c.controllers[controller].region + 1) % len(clusterRegions)
+	return (c.controllers[controller].region + 1) % c.regions()
 }
 
 // changedOver counts the nameservers that followed a controller at a time and
@@ -104,7 +104,7 @@ func loseController(c *cluster, f *fault, lose func(...*node) func()) {
 	time.Sleep(watchFor)
 	asked := s.asked()
 	s.only(here, there)
-	f.saw("%d nameservers changed over; all 3 failed over once and stayed; %d questions, all answered", of, asked)
+	f.saw("%d of %d nameservers changed over; all failed over once and stayed; %d questions, all answered", of, len(c.nameservers), asked)
 }
 
 // lagController stops a controller that is followed, drains through another,
@@ -148,10 +148,15 @@ func lagController(c *cluster, f *fault) {
 // killRegion kills all that is in the region of the controller that is
 // followed most: service, agent, controller, nameserver and etcd member.
 func killRegion(c *cluster, f *fault) {
+	loseRegion(c, f, func(region int) func() { return c.killed(c.in(region)...) })
+}
+
+// loseRegion loses the region of the controller that is followed most.
+func loseRegion(c *cluster, f *fault, lose func(region int) (back func())) {
 	region := c.controllers[c.popular()].region
 	s, here := c.sampleOutside(region)
 	began := time.Now()
-	back := c.killed(c.in(region)...)
+	back := lose(region)
 	there := c.withoutRegion(f, s, region, began)
 	back()
 	s.until("the region to be back", here)
@@ -184,8 +189,7 @@ func freezeRegion(c *cluster, f *fault) {
 // sampleOutside samples the nameservers that are not in a region, for its
 // clients.
 func (c *cluster) sampleOutside(region int) (s *sampler, here string) {
-	others := slices.DeleteFunc(slices.Clone(c.nameservers), func(n *node) bool { return n.region == region })
-	return c.sample(region, others...), c.host(region)
+	return c.sample(region, c.others(region)...), c.host(region)
 }
 
 // withoutRegion checks that all goes on without a region that was lost, writes
@@ -196,7 +200,7 @@ func (c *cluster) withoutRegion(f *fault, s *sampler, region int, failed time.Ti
 	there = s.leave(here)
 	f.splits = c.splits(s, region, failed, there)
 	for _, o := range s.of {
-		for _, client := range clusterRegions {
+		for _, client := range clusterRegions[:c.regions()] {
 			if got := c.askAt(o.ns.region, steered, client.client); got == here || got == "" {
 				c.t.Errorf("%s: dig says %q for a client of %s", o.ns.name, got, client.name)
 			}

@@ -52,12 +52,18 @@ func (c change) String() string { return c.at.Format("15:04:05.000") + " " + c.a
 // of them once when it returns; it asks until stop, or the end of the test.
 func (c *cluster) sample(clientRegion int, nameservers ...*node) *sampler {
 	c.t.Helper()
+	return c.sampleOf(steered, clientRegion, nameservers...)
+}
+
+// sampleOf is sample of another name.
+func (c *cluster) sampleOf(name string, clientRegion int, nameservers ...*node) *sampler {
+	c.t.Helper()
 	s := &sampler{t: c.t, end: make(chan struct{})}
 	for _, ns := range nameservers {
 		one := &sampled{ns: ns}
 		s.of = append(s.of, one)
 		addr, subnet := c.at(ns.region, nameserverDNS), clusterRegions[clientRegion].client
-		s.done.Go(func() { one.run(addr, subnet, s.end) })
+		s.done.Go(func() { one.run(addr, name, subnet, c.every, s.end) })
 	}
 	c.t.Cleanup(s.stop)
 	eventually(c.t, 10*time.Second, "the first samples", func() bool {
@@ -66,9 +72,9 @@ func (c *cluster) sample(clientRegion int, nameservers ...*node) *sampler {
 	return s
 }
 
-func (o *sampled) run(addr, subnet string, end <-chan struct{}) {
+func (o *sampled) run(addr, name, subnet string, every time.Duration, end <-chan struct{}) {
 	q := new(dns.Msg)
-	q.SetQuestion(dns.Fqdn(steered), dns.TypeA)
+	q.SetQuestion(dns.Fqdn(name), dns.TypeA)
 	q.SetEdns0(1232, false)
 	_, prefix, err := net.ParseCIDR(subnet)
 	if err != nil {
@@ -78,7 +84,7 @@ func (o *sampled) run(addr, subnet string, end <-chan struct{}) {
 	opt := q.IsEdns0()
 	opt.Option = append(opt.Option, &dns.EDNS0_SUBNET{Code: dns.EDNS0SUBNET, Family: 1, SourceNetmask: uint8(bits), Address: prefix.IP})
 	client := &dns.Client{Timeout: 2 * time.Second}
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	var conn *dns.Conn
 	defer func() {
@@ -178,6 +184,13 @@ func (s *sampler) stop() {
 // until waits until all nameservers give an answer.
 func (s *sampler) until(what, answer string) {
 	s.t.Helper()
+	s.t.Cleanup(func() {
+		for _, o := range s.of {
+			if o.last() != answer && s.t.Failed() {
+				s.t.Logf("%s said %v", o.ns.name, o.path())
+			}
+		}
+	})
 	eventually(s.t, settleLimit, fmt.Sprintf("%s: %s", what, answer), func() bool {
 		return !slices.ContainsFunc(s.of, func(o *sampled) bool { return o.last() != answer })
 	})

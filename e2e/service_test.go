@@ -3,7 +3,6 @@ package e2e
 import (
 	"net/http"
 	"os"
-	"os/exec"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,14 +29,14 @@ func runService(addr string) error {
 	return srv.ListenAndServe()
 }
 
-// startService runs a service until the test ends.
-func startService(t *testing.T, addr string) *process {
+// startService runs a service in a region until the test ends.
+func startService(t *testing.T, w *world, region int, addr string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(self)
+	cmd := w.in(region, self)
 	cmd.Env = []string{serviceAddr + "=" + addr}
 	return launch(t, "service", cmd)
 }

@@ -35,16 +35,18 @@ func (x *faultTable) fault(t *testing.T, c *cluster, what, expected string, inje
 	f := &fault{what: what, expected: expected}
 	x.rows = append(x.rows, f)
 	ok := t.Run(what, func(t *testing.T) {
-		c := c.on(t)
+		c, asked := c.on(t), time.Now()
 		c.restore()
 		began := time.Now()
 		inject(c, f)
-		t.Logf("%s (in %v)", strings.Join(f.seen, "; "), time.Since(began).Round(100*time.Millisecond))
+		t.Logf("%s (in %v, and %v to settle before)", strings.Join(f.seen, "; "), time.Since(began).Round(100*time.Millisecond), began.Sub(asked).Round(100*time.Millisecond))
 	})
 	if !ok {
-		f.saw("**FAILED**")
+		f.saw(failedMark)
 	}
 }
+
+const failedMark = "**FAILED**"
 
 // write writes the table.
 func (x *faultTable) write(t *testing.T) {
@@ -63,30 +65,50 @@ func (x *faultTable) write(t *testing.T) {
 	b.WriteString("\nThe times are those of the nameserver that was last to answer otherwise.\n\n")
 	if n := len(x.failovers); n > 0 {
 		fmt.Fprintf(&b, "%d failovers of an endpoint at %d nameservers (interval %v, timeout %v, fall %d; questions every %v):\n\n", n/3, 3, interval, timeout, fall, sampleEvery)
-		b.WriteString("| part | from → to | median ms | max ms |\n|---|---|---:|---:|\n")
-		for _, part := range []struct {
-			name, span string
-			of         func(split) time.Duration
-		}{
-			{"detect", "the service fails → the first agent's opinion", func(s split) time.Duration { return s.detect }},
-			{"decide", "→ the verdict of the controller that is followed", func(s split) time.Duration { return s.decide }},
-			{"publish", "→ the answer", func(s split) time.Duration { return s.publish }},
-			{"all", "the service fails → the answer", split.all},
-		} {
-			var of []time.Duration
-			for _, s := range x.failovers {
-				of = append(of, part.of(s))
-			}
-			slices.Sort(of)
-			fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", part.name, part.span, ms(of[len(of)/2]), ms(of[len(of)-1]))
-		}
+		partsTable(&b, x.failovers)
 	}
-	t.Logf("%v in all\n%s", time.Since(x.began).Round(time.Second), b.String())
+	fmt.Fprintf(&b, "\n%v in all.\n", time.Since(x.began).Round(time.Second))
+	publishTable(t, b.String())
+}
+
+// publishTable writes a table to the test's log, and where $FAIRLEAD_E2E_TABLE says.
+func publishTable(t *testing.T, text string) {
+	t.Log("\n" + text)
 	if path := os.Getenv("FAIRLEAD_E2E_TABLE"); path != "" {
-		if err := os.WriteFile(path, []byte(b.String()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 			t.Error(err)
 		}
 	}
+}
+
+// partsTable writes how long the parts of failovers took.
+func partsTable(b *strings.Builder, all []split) {
+	b.WriteString("| part | from → to | median ms | p99 ms | max ms |\n|---|---|---:|---:|---:|\n")
+	for _, part := range []struct {
+		name, span string
+		of         func(split) time.Duration
+	}{
+		{"detect", "the fault → the opinion that makes the quorum", func(s split) time.Duration { return s.detect }},
+		{"decide", "→ the verdict of the controller that is followed", func(s split) time.Duration { return s.decide }},
+		{"publish", "→ the answer", func(s split) time.Duration { return s.publish }},
+		{"decide + publish", "", func(s split) time.Duration { return s.decide + s.publish }},
+		{"all", "the fault → the answer", split.all},
+	} {
+		var of []time.Duration
+		for _, s := range all {
+			of = append(of, part.of(s))
+		}
+		fmt.Fprintf(b, "| %s | %s | %s |\n", part.name, part.span, spread(of))
+	}
+}
+
+// spread is the median, the 99th percentile and the maximum, as cells of a table.
+func spread(of []time.Duration) string {
+	if len(of) == 0 {
+		return "– | – | –"
+	}
+	slices.Sort(of)
+	return ms(of[len(of)/2]) + " | " + ms(of[(len(of)*99-1)/100]) + " | " + ms(of[len(of)-1])
 }
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.0f", float64(d)/1e6) }
@@ -113,15 +135,11 @@ func (c *cluster) splits(s *sampler, region int, failed time.Time, answer string
 			return r.msg == msg && r.at.After(failed) && r.text("to") == "UNHEALTHY" && strings.Contains(r.text("target"), c.host(region))
 		}
 	}
-	var opinion time.Time
+	var opinions []time.Time
 	for _, n := range c.agents {
-		if r, ok := n.find(turned("opinion changed")); ok && (opinion.IsZero() || r.at.Before(opinion)) {
-			opinion = r.at
+		if r, ok := n.find(turned("opinion changed")); ok {
+			opinions = append(opinions, r.at)
 		}
-	}
-	if opinion.IsZero() {
-		c.t.Error("no agent's log tells of an opinion")
-		return nil
 	}
 	var all []split
 	for _, o := range s.of {
@@ -134,6 +152,16 @@ func (c *cluster) splits(s *sampler, region int, failed time.Time, answer string
 		verdict, ok := c.controllers[followed].find(turned("verdict changed"))
 		if !ok {
 			c.t.Errorf("the log of %s, which %s follows, tells of no verdict", c.controllers[followed].name, o.ns.name)
+			continue
+		}
+		var opinion time.Time
+		for _, o := range opinions {
+			if o.After(opinion) && !o.After(verdict.at) {
+				opinion = o
+			}
+		}
+		if opinion.IsZero() {
+			c.t.Errorf("no agent's log tells of an opinion before the verdict of %s", c.controllers[followed].name)
 			continue
 		}
 		all = append(all, split{detect: opinion.Sub(failed), decide: verdict.at.Sub(opinion), publish: at.Sub(verdict.at)})

@@ -73,6 +73,9 @@ func failovers(c *cluster, x *faultTable) {
 // restore mends what a fault has left.
 func (c *cluster) restore() {
 	c.t.Helper()
+	if c.shape.world != nil {
+		c.shape.world.heal()
+	}
 	for _, n := range c.everything() {
 		if n.running() {
 			n.thaw(c.t)
@@ -80,7 +83,7 @@ func (c *cluster) restore() {
 			n.start()
 		}
 	}
-	for region := range clusterRegions {
+	for region := range c.regions() {
 		eventually(c.t, settleLimit, "a service to recover", func() bool { return c.tryFail(region, false) == nil })
 	}
 	eventually(c.t, settleLimit, "no drain", func() bool {
@@ -91,7 +94,7 @@ func (c *cluster) restore() {
 		if out == "" {
 			return true
 		}
-		for _, r := range clusterRegions {
+		for _, r := range clusterRegions[:c.regions()] {
 			_, _, _ = runTry(c.tls(admin, "region", "undrain", r.name, "--reason", "restore", "--controller", c.allControllers())...)
 		}
 		return false
