@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/google/renameio/v2"
 	"google.golang.org/protobuf/proto"
@@ -55,7 +56,7 @@ func Open(path string) (*Dir, error) {
 func (d *Dir) sweep() {
 	entries, _ := os.ReadDir(d.path)
 	for _, e := range entries {
-		if n := e.Name(); strings.HasPrefix(n, "."+prefix) || strings.HasPrefix(n, "."+healthFile) {
+		if n := e.Name(); strings.HasPrefix(n, "."+prefix) || strings.HasPrefix(n, "."+healthFile) || strings.HasPrefix(n, "."+breakGlassFile) {
 			_ = os.Remove(filepath.Join(d.path, n))
 		}
 	}
@@ -69,6 +70,9 @@ func nameOf(g *pb.Generation) string {
 func (d *Dir) Save(s *pb.Snapshot) error {
 	name := nameOf(s.GetGeneration())
 	if err := d.write(name, magicSnapshot, s); err != nil {
+		return err
+	}
+	if err := d.sync(); err != nil { // before any other goes
 		return err
 	}
 	names, err := d.names()
@@ -160,6 +164,21 @@ func (d *Dir) write(name string, magic []byte, m proto.Message) error {
 	data = append(data, sum[:]...)
 	if err := renameio.WriteFile(filepath.Join(d.path, name), data, 0o600, renameio.WithTempDir(d.path)); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// sync makes the names of the files last as their contents do, which are synced
+// before they get their names.
+func (d *Dir) sync() error {
+	f, err := os.Open(d.path)
+	if err != nil {
+		return fmt.Errorf("snapshot directory: %w", err)
+	}
+	defer f.Close()
+	// Some file systems have nothing to sync there, and say so.
+	if err := f.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return fmt.Errorf("snapshot directory: %w", err)
 	}
 	return nil
 }

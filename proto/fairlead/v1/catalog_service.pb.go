@@ -23,58 +23,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-type ChangeAction int32
-
-const (
-	ChangeAction_CHANGE_ACTION_UNSPECIFIED ChangeAction = 0
-	ChangeAction_CHANGE_ACTION_CREATE      ChangeAction = 1
-	ChangeAction_CHANGE_ACTION_UPDATE      ChangeAction = 2
-	ChangeAction_CHANGE_ACTION_DELETE      ChangeAction = 3
-)
-
-// Enum value maps for ChangeAction.
-var (
-	ChangeAction_name = map[int32]string{
-		0: "CHANGE_ACTION_UNSPECIFIED",
-		1: "CHANGE_ACTION_CREATE",
-		2: "CHANGE_ACTION_UPDATE",
-		3: "CHANGE_ACTION_DELETE",
-	}
-	ChangeAction_value = map[string]int32{
-		"CHANGE_ACTION_UNSPECIFIED": 0,
-		"CHANGE_ACTION_CREATE":      1,
-		"CHANGE_ACTION_UPDATE":      2,
-		"CHANGE_ACTION_DELETE":      3,
-	}
-)
-
-func (x ChangeAction) Enum() *ChangeAction {
-	p := new(ChangeAction)
-	*p = x
-	return p
-}
-
-func (x ChangeAction) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
-	return file_fairlead_v1_catalog_service_proto_enumTypes[0].Descriptor()
-}
-
-func (ChangeAction) Type() protoreflect.EnumType {
-	return &file_fairlead_v1_catalog_service_proto_enumTypes[0]
-}
-
-func (x ChangeAction) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ChangeAction.Descriptor instead.
-func (ChangeAction) EnumDescriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{0}
-}
-
 type ApplyRequest struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Resources []*Resource            `protobuf:"bytes,1,rep,name=resources,proto3" json:"resources,omitempty"`
@@ -164,67 +112,6 @@ func (x *ApplyRequest) GetWait() *durationpb.Duration {
 	return nil
 }
 
-// Change is one resource that an apply changes.
-type Change struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Action        ChangeAction           `protobuf:"varint,1,opt,name=action,proto3,enum=fairlead.v1.ChangeAction" json:"action,omitempty"`
-	Before        *Resource              `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
-	After         *Resource              `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Change) Reset() {
-	*x = Change{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Change) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Change) ProtoMessage() {}
-
-func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Change.ProtoReflect.Descriptor instead.
-func (*Change) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Change) GetAction() ChangeAction {
-	if x != nil {
-		return x.Action
-	}
-	return ChangeAction_CHANGE_ACTION_UNSPECIFIED
-}
-
-func (x *Change) GetBefore() *Resource {
-	if x != nil {
-		return x.Before
-	}
-	return nil
-}
-
-func (x *Change) GetAfter() *Resource {
-	if x != nil {
-		return x.After
-	}
-	return nil
-}
-
 type ApplyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The generation that holds the resources; of a dry run, the one compared with.
@@ -242,7 +129,7 @@ type ApplyResponse struct {
 
 func (x *ApplyResponse) Reset() {
 	*x = ApplyResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -254,7 +141,7 @@ func (x *ApplyResponse) String() string {
 func (*ApplyResponse) ProtoMessage() {}
 
 func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -267,7 +154,7 @@ func (x *ApplyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyResponse.ProtoReflect.Descriptor instead.
 func (*ApplyResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ApplyResponse) GetGeneration() *Generation {
@@ -320,7 +207,7 @@ type Convergence struct {
 
 func (x *Convergence) Reset() {
 	*x = Convergence{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -332,7 +219,7 @@ func (x *Convergence) String() string {
 func (*Convergence) ProtoMessage() {}
 
 func (x *Convergence) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -345,7 +232,7 @@ func (x *Convergence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Convergence.ProtoReflect.Descriptor instead.
 func (*Convergence) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Convergence) GetServing() []string {
@@ -384,7 +271,7 @@ type ListResourcesRequest struct {
 
 func (x *ListResourcesRequest) Reset() {
 	*x = ListResourcesRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +283,7 @@ func (x *ListResourcesRequest) String() string {
 func (*ListResourcesRequest) ProtoMessage() {}
 
 func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +296,7 @@ func (x *ListResourcesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesRequest.ProtoReflect.Descriptor instead.
 func (*ListResourcesRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ListResourcesRequest) GetKind() string {
@@ -451,7 +338,7 @@ type ListResourcesResponse struct {
 
 func (x *ListResourcesResponse) Reset() {
 	*x = ListResourcesResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -463,7 +350,7 @@ func (x *ListResourcesResponse) String() string {
 func (*ListResourcesResponse) ProtoMessage() {}
 
 func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -476,7 +363,7 @@ func (x *ListResourcesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListResourcesResponse.ProtoReflect.Descriptor instead.
 func (*ListResourcesResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListResourcesResponse) GetResources() []*Resource {
@@ -511,7 +398,7 @@ type GetResourceRequest struct {
 
 func (x *GetResourceRequest) Reset() {
 	*x = GetResourceRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +410,7 @@ func (x *GetResourceRequest) String() string {
 func (*GetResourceRequest) ProtoMessage() {}
 
 func (x *GetResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +423,7 @@ func (x *GetResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResourceRequest.ProtoReflect.Descriptor instead.
 func (*GetResourceRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *GetResourceRequest) GetKind() string {
@@ -563,7 +450,7 @@ type GetResourceResponse struct {
 
 func (x *GetResourceResponse) Reset() {
 	*x = GetResourceResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -575,7 +462,7 @@ func (x *GetResourceResponse) String() string {
 func (*GetResourceResponse) ProtoMessage() {}
 
 func (x *GetResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -588,7 +475,7 @@ func (x *GetResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetResourceResponse.ProtoReflect.Descriptor instead.
 func (*GetResourceResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetResourceResponse) GetResource() *Resource {
@@ -623,7 +510,7 @@ type UpdateResourceRequest struct {
 
 func (x *UpdateResourceRequest) Reset() {
 	*x = UpdateResourceRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +522,7 @@ func (x *UpdateResourceRequest) String() string {
 func (*UpdateResourceRequest) ProtoMessage() {}
 
 func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +535,7 @@ func (x *UpdateResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateResourceRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *UpdateResourceRequest) GetResource() *Resource {
@@ -697,7 +584,7 @@ type UpdateResourceResponse struct {
 
 func (x *UpdateResourceResponse) Reset() {
 	*x = UpdateResourceResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -709,7 +596,7 @@ func (x *UpdateResourceResponse) String() string {
 func (*UpdateResourceResponse) ProtoMessage() {}
 
 func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -722,7 +609,7 @@ func (x *UpdateResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateResourceResponse.ProtoReflect.Descriptor instead.
 func (*UpdateResourceResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *UpdateResourceResponse) GetResource() *Resource {
@@ -760,7 +647,7 @@ type DeleteResourceRequest struct {
 
 func (x *DeleteResourceRequest) Reset() {
 	*x = DeleteResourceRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +659,7 @@ func (x *DeleteResourceRequest) String() string {
 func (*DeleteResourceRequest) ProtoMessage() {}
 
 func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +672,7 @@ func (x *DeleteResourceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceRequest.ProtoReflect.Descriptor instead.
 func (*DeleteResourceRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DeleteResourceRequest) GetKind() string {
@@ -832,7 +719,7 @@ type DeleteResourceResponse struct {
 
 func (x *DeleteResourceResponse) Reset() {
 	*x = DeleteResourceResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -844,7 +731,7 @@ func (x *DeleteResourceResponse) String() string {
 func (*DeleteResourceResponse) ProtoMessage() {}
 
 func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -857,7 +744,7 @@ func (x *DeleteResourceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteResourceResponse.ProtoReflect.Descriptor instead.
 func (*DeleteResourceResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DeleteResourceResponse) GetGeneration() *Generation {
@@ -878,7 +765,7 @@ type ListGenerationsRequest struct {
 
 func (x *ListGenerationsRequest) Reset() {
 	*x = ListGenerationsRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -890,7 +777,7 @@ func (x *ListGenerationsRequest) String() string {
 func (*ListGenerationsRequest) ProtoMessage() {}
 
 func (x *ListGenerationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -903,7 +790,7 @@ func (x *ListGenerationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGenerationsRequest.ProtoReflect.Descriptor instead.
 func (*ListGenerationsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListGenerationsRequest) GetPageSize() int32 {
@@ -930,7 +817,7 @@ type ListGenerationsResponse struct {
 
 func (x *ListGenerationsResponse) Reset() {
 	*x = ListGenerationsResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +829,7 @@ func (x *ListGenerationsResponse) String() string {
 func (*ListGenerationsResponse) ProtoMessage() {}
 
 func (x *ListGenerationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +842,7 @@ func (x *ListGenerationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGenerationsResponse.ProtoReflect.Descriptor instead.
 func (*ListGenerationsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListGenerationsResponse) GetGenerations() []*GenerationRecord {
@@ -985,7 +872,7 @@ type GenerationRecord struct {
 
 func (x *GenerationRecord) Reset() {
 	*x = GenerationRecord{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +884,7 @@ func (x *GenerationRecord) String() string {
 func (*GenerationRecord) ProtoMessage() {}
 
 func (x *GenerationRecord) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +897,7 @@ func (x *GenerationRecord) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GenerationRecord.ProtoReflect.Descriptor instead.
 func (*GenerationRecord) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GenerationRecord) GetGeneration() *Generation {
@@ -1045,7 +932,7 @@ type DiffGenerationsRequest struct {
 
 func (x *DiffGenerationsRequest) Reset() {
 	*x = DiffGenerationsRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +944,7 @@ func (x *DiffGenerationsRequest) String() string {
 func (*DiffGenerationsRequest) ProtoMessage() {}
 
 func (x *DiffGenerationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +957,7 @@ func (x *DiffGenerationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffGenerationsRequest.ProtoReflect.Descriptor instead.
 func (*DiffGenerationsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DiffGenerationsRequest) GetFrom() *Generation {
@@ -1097,7 +984,7 @@ type DiffGenerationsResponse struct {
 
 func (x *DiffGenerationsResponse) Reset() {
 	*x = DiffGenerationsResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +996,7 @@ func (x *DiffGenerationsResponse) String() string {
 func (*DiffGenerationsResponse) ProtoMessage() {}
 
 func (x *DiffGenerationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1009,7 @@ func (x *DiffGenerationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DiffGenerationsResponse.ProtoReflect.Descriptor instead.
 func (*DiffGenerationsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DiffGenerationsResponse) GetChanges() []*Change {
@@ -1154,7 +1041,7 @@ type RollbackGenerationRequest struct {
 
 func (x *RollbackGenerationRequest) Reset() {
 	*x = RollbackGenerationRequest{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1166,7 +1053,7 @@ func (x *RollbackGenerationRequest) String() string {
 func (*RollbackGenerationRequest) ProtoMessage() {}
 
 func (x *RollbackGenerationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1179,7 +1066,7 @@ func (x *RollbackGenerationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackGenerationRequest.ProtoReflect.Descriptor instead.
 func (*RollbackGenerationRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *RollbackGenerationRequest) GetGeneration() *Generation {
@@ -1228,7 +1115,7 @@ type RollbackGenerationResponse struct {
 
 func (x *RollbackGenerationResponse) Reset() {
 	*x = RollbackGenerationResponse{}
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1240,7 +1127,7 @@ func (x *RollbackGenerationResponse) String() string {
 func (*RollbackGenerationResponse) ProtoMessage() {}
 
 func (x *RollbackGenerationResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_catalog_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1253,7 +1140,7 @@ func (x *RollbackGenerationResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollbackGenerationResponse.ProtoReflect.Descriptor instead.
 func (*RollbackGenerationResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_v1_catalog_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RollbackGenerationResponse) GetGeneration() *Generation {
@@ -1289,11 +1176,7 @@ const file_fairlead_v1_catalog_service_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x16\n" +
 	"\x06reason\x18\x05 \x01(\tR\x06reason\x12-\n" +
-	"\x04wait\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\x97\x01\n" +
-	"\x06Change\x121\n" +
-	"\x06action\x18\x01 \x01(\x0e2\x19.fairlead.v1.ChangeActionR\x06action\x12-\n" +
-	"\x06before\x18\x02 \x01(\v2\x15.fairlead.v1.ResourceR\x06before\x12+\n" +
-	"\x05after\x18\x03 \x01(\v2\x15.fairlead.v1.ResourceR\x05after\"\xed\x01\n" +
+	"\x04wait\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xed\x01\n" +
 	"\rApplyResponse\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
@@ -1387,12 +1270,7 @@ const file_fairlead_v1_catalog_service_proto_rawDesc = "" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12-\n" +
 	"\achanges\x18\x02 \x03(\v2\x13.fairlead.v1.ChangeR\achanges\x12:\n" +
-	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence*{\n" +
-	"\fChangeAction\x12\x1d\n" +
-	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14CHANGE_ACTION_CREATE\x10\x01\x12\x18\n" +
-	"\x14CHANGE_ACTION_UPDATE\x10\x02\x12\x18\n" +
-	"\x14CHANGE_ACTION_DELETE\x10\x032\xd3\x05\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence2\xd3\x05\n" +
 	"\x0eCatalogService\x12>\n" +
 	"\x05Apply\x12\x19.fairlead.v1.ApplyRequest\x1a\x1a.fairlead.v1.ApplyResponse\x12V\n" +
 	"\rListResources\x12!.fairlead.v1.ListResourcesRequest\x1a\".fairlead.v1.ListResourcesResponse\x12P\n" +
@@ -1415,89 +1293,84 @@ func file_fairlead_v1_catalog_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_catalog_service_proto_rawDescData
 }
 
-var file_fairlead_v1_catalog_service_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_fairlead_v1_catalog_service_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_fairlead_v1_catalog_service_proto_goTypes = []any{
-	(ChangeAction)(0),                  // 0: fairlead.v1.ChangeAction
-	(*ApplyRequest)(nil),               // 1: fairlead.v1.ApplyRequest
-	(*Change)(nil),                     // 2: fairlead.v1.Change
-	(*ApplyResponse)(nil),              // 3: fairlead.v1.ApplyResponse
-	(*Convergence)(nil),                // 4: fairlead.v1.Convergence
-	(*ListResourcesRequest)(nil),       // 5: fairlead.v1.ListResourcesRequest
-	(*ListResourcesResponse)(nil),      // 6: fairlead.v1.ListResourcesResponse
-	(*GetResourceRequest)(nil),         // 7: fairlead.v1.GetResourceRequest
-	(*GetResourceResponse)(nil),        // 8: fairlead.v1.GetResourceResponse
-	(*UpdateResourceRequest)(nil),      // 9: fairlead.v1.UpdateResourceRequest
-	(*UpdateResourceResponse)(nil),     // 10: fairlead.v1.UpdateResourceResponse
-	(*DeleteResourceRequest)(nil),      // 11: fairlead.v1.DeleteResourceRequest
-	(*DeleteResourceResponse)(nil),     // 12: fairlead.v1.DeleteResourceResponse
-	(*ListGenerationsRequest)(nil),     // 13: fairlead.v1.ListGenerationsRequest
-	(*ListGenerationsResponse)(nil),    // 14: fairlead.v1.ListGenerationsResponse
-	(*GenerationRecord)(nil),           // 15: fairlead.v1.GenerationRecord
-	(*DiffGenerationsRequest)(nil),     // 16: fairlead.v1.DiffGenerationsRequest
-	(*DiffGenerationsResponse)(nil),    // 17: fairlead.v1.DiffGenerationsResponse
-	(*RollbackGenerationRequest)(nil),  // 18: fairlead.v1.RollbackGenerationRequest
-	(*RollbackGenerationResponse)(nil), // 19: fairlead.v1.RollbackGenerationResponse
-	nil,                                // 20: fairlead.v1.Convergence.ReasonsEntry
-	(*Resource)(nil),                   // 21: fairlead.v1.Resource
-	(*durationpb.Duration)(nil),        // 22: google.protobuf.Duration
-	(*Generation)(nil),                 // 23: fairlead.v1.Generation
-	(*fieldmaskpb.FieldMask)(nil),      // 24: google.protobuf.FieldMask
-	(*AuditEvent)(nil),                 // 25: fairlead.v1.AuditEvent
+	(*ApplyRequest)(nil),               // 0: fairlead.v1.ApplyRequest
+	(*ApplyResponse)(nil),              // 1: fairlead.v1.ApplyResponse
+	(*Convergence)(nil),                // 2: fairlead.v1.Convergence
+	(*ListResourcesRequest)(nil),       // 3: fairlead.v1.ListResourcesRequest
+	(*ListResourcesResponse)(nil),      // 4: fairlead.v1.ListResourcesResponse
+	(*GetResourceRequest)(nil),         // 5: fairlead.v1.GetResourceRequest
+	(*GetResourceResponse)(nil),        // 6: fairlead.v1.GetResourceResponse
+	(*UpdateResourceRequest)(nil),      // 7: fairlead.v1.UpdateResourceRequest
+	(*UpdateResourceResponse)(nil),     // 8: fairlead.v1.UpdateResourceResponse
+	(*DeleteResourceRequest)(nil),      // 9: fairlead.v1.DeleteResourceRequest
+	(*DeleteResourceResponse)(nil),     // 10: fairlead.v1.DeleteResourceResponse
+	(*ListGenerationsRequest)(nil),     // 11: fairlead.v1.ListGenerationsRequest
+	(*ListGenerationsResponse)(nil),    // 12: fairlead.v1.ListGenerationsResponse
+	(*GenerationRecord)(nil),           // 13: fairlead.v1.GenerationRecord
+	(*DiffGenerationsRequest)(nil),     // 14: fairlead.v1.DiffGenerationsRequest
+	(*DiffGenerationsResponse)(nil),    // 15: fairlead.v1.DiffGenerationsResponse
+	(*RollbackGenerationRequest)(nil),  // 16: fairlead.v1.RollbackGenerationRequest
+	(*RollbackGenerationResponse)(nil), // 17: fairlead.v1.RollbackGenerationResponse
+	nil,                                // 18: fairlead.v1.Convergence.ReasonsEntry
+	(*Resource)(nil),                   // 19: fairlead.v1.Resource
+	(*durationpb.Duration)(nil),        // 20: google.protobuf.Duration
+	(*Generation)(nil),                 // 21: fairlead.v1.Generation
+	(*Change)(nil),                     // 22: fairlead.v1.Change
+	(*fieldmaskpb.FieldMask)(nil),      // 23: google.protobuf.FieldMask
+	(*AuditEvent)(nil),                 // 24: fairlead.v1.AuditEvent
 }
 var file_fairlead_v1_catalog_service_proto_depIdxs = []int32{
-	21, // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
-	22, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
-	0,  // 2: fairlead.v1.Change.action:type_name -> fairlead.v1.ChangeAction
-	21, // 3: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
-	21, // 4: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
-	23, // 5: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
-	2,  // 6: fairlead.v1.ApplyResponse.changes:type_name -> fairlead.v1.Change
-	4,  // 7: fairlead.v1.ApplyResponse.convergence:type_name -> fairlead.v1.Convergence
-	20, // 8: fairlead.v1.Convergence.reasons:type_name -> fairlead.v1.Convergence.ReasonsEntry
-	21, // 9: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
-	23, // 10: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
-	21, // 11: fairlead.v1.GetResourceResponse.resource:type_name -> fairlead.v1.Resource
-	23, // 12: fairlead.v1.GetResourceResponse.generation:type_name -> fairlead.v1.Generation
-	21, // 13: fairlead.v1.UpdateResourceRequest.resource:type_name -> fairlead.v1.Resource
-	24, // 14: fairlead.v1.UpdateResourceRequest.update_mask:type_name -> google.protobuf.FieldMask
-	22, // 15: fairlead.v1.UpdateResourceRequest.wait:type_name -> google.protobuf.Duration
-	21, // 16: fairlead.v1.UpdateResourceResponse.resource:type_name -> fairlead.v1.Resource
-	23, // 17: fairlead.v1.UpdateResourceResponse.generation:type_name -> fairlead.v1.Generation
-	4,  // 18: fairlead.v1.UpdateResourceResponse.convergence:type_name -> fairlead.v1.Convergence
-	23, // 19: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
-	15, // 20: fairlead.v1.ListGenerationsResponse.generations:type_name -> fairlead.v1.GenerationRecord
-	23, // 21: fairlead.v1.GenerationRecord.generation:type_name -> fairlead.v1.Generation
-	25, // 22: fairlead.v1.GenerationRecord.event:type_name -> fairlead.v1.AuditEvent
-	23, // 23: fairlead.v1.DiffGenerationsRequest.from:type_name -> fairlead.v1.Generation
-	23, // 24: fairlead.v1.DiffGenerationsRequest.to:type_name -> fairlead.v1.Generation
-	2,  // 25: fairlead.v1.DiffGenerationsResponse.changes:type_name -> fairlead.v1.Change
-	23, // 26: fairlead.v1.RollbackGenerationRequest.generation:type_name -> fairlead.v1.Generation
-	22, // 27: fairlead.v1.RollbackGenerationRequest.wait:type_name -> google.protobuf.Duration
-	23, // 28: fairlead.v1.RollbackGenerationResponse.generation:type_name -> fairlead.v1.Generation
-	2,  // 29: fairlead.v1.RollbackGenerationResponse.changes:type_name -> fairlead.v1.Change
-	4,  // 30: fairlead.v1.RollbackGenerationResponse.convergence:type_name -> fairlead.v1.Convergence
-	1,  // 31: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
-	5,  // 32: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
-	7,  // 33: fairlead.v1.CatalogService.GetResource:input_type -> fairlead.v1.GetResourceRequest
-	9,  // 34: fairlead.v1.CatalogService.UpdateResource:input_type -> fairlead.v1.UpdateResourceRequest
-	11, // 35: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
-	13, // 36: fairlead.v1.CatalogService.ListGenerations:input_type -> fairlead.v1.ListGenerationsRequest
-	16, // 37: fairlead.v1.CatalogService.DiffGenerations:input_type -> fairlead.v1.DiffGenerationsRequest
-	18, // 38: fairlead.v1.CatalogService.RollbackGeneration:input_type -> fairlead.v1.RollbackGenerationRequest
-	3,  // 39: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
-	6,  // 40: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
-	8,  // 41: fairlead.v1.CatalogService.GetResource:output_type -> fairlead.v1.GetResourceResponse
-	10, // 42: fairlead.v1.CatalogService.UpdateResource:output_type -> fairlead.v1.UpdateResourceResponse
-	12, // 43: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
-	14, // 44: fairlead.v1.CatalogService.ListGenerations:output_type -> fairlead.v1.ListGenerationsResponse
-	17, // 45: fairlead.v1.CatalogService.DiffGenerations:output_type -> fairlead.v1.DiffGenerationsResponse
-	19, // 46: fairlead.v1.CatalogService.RollbackGeneration:output_type -> fairlead.v1.RollbackGenerationResponse
-	39, // [39:47] is the sub-list for method output_type
-	31, // [31:39] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	19, // 0: fairlead.v1.ApplyRequest.resources:type_name -> fairlead.v1.Resource
+	20, // 1: fairlead.v1.ApplyRequest.wait:type_name -> google.protobuf.Duration
+	21, // 2: fairlead.v1.ApplyResponse.generation:type_name -> fairlead.v1.Generation
+	22, // 3: fairlead.v1.ApplyResponse.changes:type_name -> fairlead.v1.Change
+	2,  // 4: fairlead.v1.ApplyResponse.convergence:type_name -> fairlead.v1.Convergence
+	18, // 5: fairlead.v1.Convergence.reasons:type_name -> fairlead.v1.Convergence.ReasonsEntry
+	19, // 6: fairlead.v1.ListResourcesResponse.resources:type_name -> fairlead.v1.Resource
+	21, // 7: fairlead.v1.ListResourcesResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 8: fairlead.v1.GetResourceResponse.resource:type_name -> fairlead.v1.Resource
+	21, // 9: fairlead.v1.GetResourceResponse.generation:type_name -> fairlead.v1.Generation
+	19, // 10: fairlead.v1.UpdateResourceRequest.resource:type_name -> fairlead.v1.Resource
+	23, // 11: fairlead.v1.UpdateResourceRequest.update_mask:type_name -> google.protobuf.FieldMask
+	20, // 12: fairlead.v1.UpdateResourceRequest.wait:type_name -> google.protobuf.Duration
+	19, // 13: fairlead.v1.UpdateResourceResponse.resource:type_name -> fairlead.v1.Resource
+	21, // 14: fairlead.v1.UpdateResourceResponse.generation:type_name -> fairlead.v1.Generation
+	2,  // 15: fairlead.v1.UpdateResourceResponse.convergence:type_name -> fairlead.v1.Convergence
+	21, // 16: fairlead.v1.DeleteResourceResponse.generation:type_name -> fairlead.v1.Generation
+	13, // 17: fairlead.v1.ListGenerationsResponse.generations:type_name -> fairlead.v1.GenerationRecord
+	21, // 18: fairlead.v1.GenerationRecord.generation:type_name -> fairlead.v1.Generation
+	24, // 19: fairlead.v1.GenerationRecord.event:type_name -> fairlead.v1.AuditEvent
+	21, // 20: fairlead.v1.DiffGenerationsRequest.from:type_name -> fairlead.v1.Generation
+	21, // 21: fairlead.v1.DiffGenerationsRequest.to:type_name -> fairlead.v1.Generation
+	22, // 22: fairlead.v1.DiffGenerationsResponse.changes:type_name -> fairlead.v1.Change
+	21, // 23: fairlead.v1.RollbackGenerationRequest.generation:type_name -> fairlead.v1.Generation
+	20, // 24: fairlead.v1.RollbackGenerationRequest.wait:type_name -> google.protobuf.Duration
+	21, // 25: fairlead.v1.RollbackGenerationResponse.generation:type_name -> fairlead.v1.Generation
+	22, // 26: fairlead.v1.RollbackGenerationResponse.changes:type_name -> fairlead.v1.Change
+	2,  // 27: fairlead.v1.RollbackGenerationResponse.convergence:type_name -> fairlead.v1.Convergence
+	0,  // 28: fairlead.v1.CatalogService.Apply:input_type -> fairlead.v1.ApplyRequest
+	3,  // 29: fairlead.v1.CatalogService.ListResources:input_type -> fairlead.v1.ListResourcesRequest
+	5,  // 30: fairlead.v1.CatalogService.GetResource:input_type -> fairlead.v1.GetResourceRequest
+	7,  // 31: fairlead.v1.CatalogService.UpdateResource:input_type -> fairlead.v1.UpdateResourceRequest
+	9,  // 32: fairlead.v1.CatalogService.DeleteResource:input_type -> fairlead.v1.DeleteResourceRequest
+	11, // 33: fairlead.v1.CatalogService.ListGenerations:input_type -> fairlead.v1.ListGenerationsRequest
+	14, // 34: fairlead.v1.CatalogService.DiffGenerations:input_type -> fairlead.v1.DiffGenerationsRequest
+	16, // 35: fairlead.v1.CatalogService.RollbackGeneration:input_type -> fairlead.v1.RollbackGenerationRequest
+	1,  // 36: fairlead.v1.CatalogService.Apply:output_type -> fairlead.v1.ApplyResponse
+	4,  // 37: fairlead.v1.CatalogService.ListResources:output_type -> fairlead.v1.ListResourcesResponse
+	6,  // 38: fairlead.v1.CatalogService.GetResource:output_type -> fairlead.v1.GetResourceResponse
+	8,  // 39: fairlead.v1.CatalogService.UpdateResource:output_type -> fairlead.v1.UpdateResourceResponse
+	10, // 40: fairlead.v1.CatalogService.DeleteResource:output_type -> fairlead.v1.DeleteResourceResponse
+	12, // 41: fairlead.v1.CatalogService.ListGenerations:output_type -> fairlead.v1.ListGenerationsResponse
+	15, // 42: fairlead.v1.CatalogService.DiffGenerations:output_type -> fairlead.v1.DiffGenerationsResponse
+	17, // 43: fairlead.v1.CatalogService.RollbackGeneration:output_type -> fairlead.v1.RollbackGenerationResponse
+	36, // [36:44] is the sub-list for method output_type
+	28, // [28:36] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_catalog_service_proto_init() }
@@ -1512,14 +1385,13 @@ func file_fairlead_v1_catalog_service_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_catalog_service_proto_rawDesc), len(file_fairlead_v1_catalog_service_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   20,
+			NumEnums:      0,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_fairlead_v1_catalog_service_proto_goTypes,
 		DependencyIndexes: file_fairlead_v1_catalog_service_proto_depIdxs,
-		EnumInfos:         file_fairlead_v1_catalog_service_proto_enumTypes,
 		MessageInfos:      file_fairlead_v1_catalog_service_proto_msgTypes,
 	}.Build()
 	File_fairlead_v1_catalog_service_proto = out.File

@@ -29,6 +29,7 @@ type SubscribeRequest struct {
 	//	*SubscribeRequest_Acknowledgement
 	//	*SubscribeRequest_Resync
 	//	*SubscribeRequest_Following
+	//	*SubscribeRequest_Usage
 	Message       isSubscribeRequest_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -107,6 +108,15 @@ func (x *SubscribeRequest) GetFollowing() *Following {
 	return nil
 }
 
+func (x *SubscribeRequest) GetUsage() *UsageReport {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeRequest_Usage); ok {
+			return x.Usage
+		}
+	}
+	return nil
+}
+
 type isSubscribeRequest_Message interface {
 	isSubscribeRequest_Message()
 }
@@ -127,6 +137,10 @@ type SubscribeRequest_Following struct {
 	Following *Following `protobuf:"bytes,4,opt,name=following,proto3,oneof"`
 }
 
+type SubscribeRequest_Usage struct {
+	Usage *UsageReport `protobuf:"bytes,5,opt,name=usage,proto3,oneof"`
+}
+
 func (*SubscribeRequest_Hello) isSubscribeRequest_Message() {}
 
 func (*SubscribeRequest_Acknowledgement) isSubscribeRequest_Message() {}
@@ -134,6 +148,8 @@ func (*SubscribeRequest_Acknowledgement) isSubscribeRequest_Message() {}
 func (*SubscribeRequest_Resync) isSubscribeRequest_Message() {}
 
 func (*SubscribeRequest_Following) isSubscribeRequest_Message() {}
+
+func (*SubscribeRequest_Usage) isSubscribeRequest_Message() {}
 
 type NameserverHello struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -148,7 +164,9 @@ type NameserverHello struct {
 	// How old that table is, in milliseconds.
 	VerdictsAgeMillis uint64 `protobuf:"varint,7,opt,name=verdicts_age_millis,json=verdictsAgeMillis,proto3" json:"verdicts_age_millis,omitempty"`
 	// The latches that it knows, however old.
-	Latches       *LatchTable `protobuf:"bytes,8,opt,name=latches,proto3" json:"latches,omitempty"`
+	Latches *LatchTable `protobuf:"bytes,8,opt,name=latches,proto3" json:"latches,omitempty"`
+	// Its break-glass records, those that ended lately too.
+	BreakGlass    *BreakGlassTable `protobuf:"bytes,9,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -239,6 +257,221 @@ func (x *NameserverHello) GetLatches() *LatchTable {
 	return nil
 }
 
+func (x *NameserverHello) GetBreakGlass() *BreakGlassTable {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return nil
+}
+
+// BreakGlassTable holds a nameserver's break-glass records, by id.
+type BreakGlassTable struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Records []*BreakGlassRecord    `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	// As in ListBreakGlassResponse.
+	Trouble       string `protobuf:"bytes,2,opt,name=trouble,proto3" json:"trouble,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassTable) Reset() {
+	*x = BreakGlassTable{}
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassTable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassTable) ProtoMessage() {}
+
+func (x *BreakGlassTable) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassTable.ProtoReflect.Descriptor instead.
+func (*BreakGlassTable) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BreakGlassTable) GetRecords() []*BreakGlassRecord {
+	if x != nil {
+		return x.Records
+	}
+	return nil
+}
+
+func (x *BreakGlassTable) GetTrouble() string {
+	if x != nil {
+		return x.Trouble
+	}
+	return ""
+}
+
+// UsageQuery asks a nameserver what it answered with the endpoints in a scope.
+type UsageQuery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The report cites it.
+	Id            uint64         `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Scope         *OverrideScope `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageQuery) Reset() {
+	*x = UsageQuery{}
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageQuery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageQuery) ProtoMessage() {}
+
+func (x *UsageQuery) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageQuery.ProtoReflect.Descriptor instead.
+func (*UsageQuery) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *UsageQuery) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *UsageQuery) GetScope() *OverrideScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+// UsageReport answers a UsageQuery, for the scope under the generation that is
+// served. Times are how long ago, or how much longer, when it was sent.
+type UsageReport struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Id         uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Generation *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Endpoints in the scope; 0: this generation has none.
+	Endpoints uint32 `protobuf:"varint,3,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// When it last answered with one of them; unset: not since it started.
+	LastAnswerMillis *uint64 `protobuf:"varint,4,opt,name=last_answer_millis,json=lastAnswerMillis,proto3,oneof" json:"last_answer_millis,omitempty"`
+	// How much longer a compliant cache may keep such an answer; 0: no longer. A
+	// nameserver that has just started answers for what it may have said before.
+	CachedMillis uint64 `protobuf:"varint,5,opt,name=cached_millis,json=cachedMillis,proto3" json:"cached_millis,omitempty"`
+	// The TTL of the answer that is kept the longest, in seconds.
+	Ttl uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Answers with drained ones of them since the process started: as the last resort.
+	LastResortAnswers uint64 `protobuf:"varint,7,opt,name=last_resort_answers,json=lastResortAnswers,proto3" json:"last_resort_answers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *UsageReport) Reset() {
+	*x = UsageReport{}
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageReport) ProtoMessage() {}
+
+func (x *UsageReport) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageReport.ProtoReflect.Descriptor instead.
+func (*UsageReport) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *UsageReport) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *UsageReport) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *UsageReport) GetEndpoints() uint32 {
+	if x != nil {
+		return x.Endpoints
+	}
+	return 0
+}
+
+func (x *UsageReport) GetLastAnswerMillis() uint64 {
+	if x != nil && x.LastAnswerMillis != nil {
+		return *x.LastAnswerMillis
+	}
+	return 0
+}
+
+func (x *UsageReport) GetCachedMillis() uint64 {
+	if x != nil {
+		return x.CachedMillis
+	}
+	return 0
+}
+
+func (x *UsageReport) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *UsageReport) GetLastResortAnswers() uint64 {
+	if x != nil {
+		return x.LastResortAnswers
+	}
+	return 0
+}
+
 // PlanAcknowledgement says that a generation is served, or why not.
 type PlanAcknowledgement struct {
 	state      protoimpl.MessageState `protogen:"open.v1"`
@@ -251,7 +484,7 @@ type PlanAcknowledgement struct {
 
 func (x *PlanAcknowledgement) Reset() {
 	*x = PlanAcknowledgement{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -263,7 +496,7 @@ func (x *PlanAcknowledgement) String() string {
 func (*PlanAcknowledgement) ProtoMessage() {}
 
 func (x *PlanAcknowledgement) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[2]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -276,7 +509,7 @@ func (x *PlanAcknowledgement) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanAcknowledgement.ProtoReflect.Descriptor instead.
 func (*PlanAcknowledgement) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{2}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PlanAcknowledgement) GetGeneration() *Generation {
@@ -302,7 +535,7 @@ type HealthResync struct {
 
 func (x *HealthResync) Reset() {
 	*x = HealthResync{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -314,7 +547,7 @@ func (x *HealthResync) String() string {
 func (*HealthResync) ProtoMessage() {}
 
 func (x *HealthResync) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[3]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -327,7 +560,7 @@ func (x *HealthResync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthResync.ProtoReflect.Descriptor instead.
 func (*HealthResync) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{3}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{6}
 }
 
 // Following tells whether the nameserver answers by this controller's verdicts.
@@ -342,14 +575,16 @@ type Following struct {
 	DivergingTargets uint32 `protobuf:"varint,4,opt,name=diverging_targets,json=divergingTargets,proto3" json:"diverging_targets,omitempty"`
 	// Latches that it knows, that stand, and that this controller has not told it
 	// of; told again now and then while that is so.
-	Latches       *LatchTable `protobuf:"bytes,5,opt,name=latches,proto3" json:"latches,omitempty"`
+	Latches *LatchTable `protobuf:"bytes,5,opt,name=latches,proto3" json:"latches,omitempty"`
+	// Its break-glass records; unset: as it said before on this stream.
+	BreakGlass    *BreakGlassTable `protobuf:"bytes,6,opt,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Following) Reset() {
 	*x = Following{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -361,7 +596,7 @@ func (x *Following) String() string {
 func (*Following) ProtoMessage() {}
 
 func (x *Following) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[4]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -374,7 +609,7 @@ func (x *Following) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Following.ProtoReflect.Descriptor instead.
 func (*Following) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{4}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Following) GetFollowing() bool {
@@ -412,6 +647,13 @@ func (x *Following) GetLatches() *LatchTable {
 	return nil
 }
 
+func (x *Following) GetBreakGlass() *BreakGlassTable {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return nil
+}
+
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -419,6 +661,7 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Plan
 	//	*SubscribeResponse_Health
 	//	*SubscribeResponse_Heartbeat
+	//	*SubscribeResponse_UsageQuery
 	Message       isSubscribeResponse_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -426,7 +669,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -438,7 +681,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[5]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -451,7 +694,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{5}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *SubscribeResponse) GetMessage() isSubscribeResponse_Message {
@@ -488,6 +731,15 @@ func (x *SubscribeResponse) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *SubscribeResponse) GetUsageQuery() *UsageQuery {
+	if x != nil {
+		if x, ok := x.Message.(*SubscribeResponse_UsageQuery); ok {
+			return x.UsageQuery
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Message interface {
 	isSubscribeResponse_Message()
 }
@@ -504,11 +756,17 @@ type SubscribeResponse_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,3,opt,name=heartbeat,proto3,oneof"`
 }
 
+type SubscribeResponse_UsageQuery struct {
+	UsageQuery *UsageQuery `protobuf:"bytes,4,opt,name=usage_query,json=usageQuery,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Plan) isSubscribeResponse_Message() {}
 
 func (*SubscribeResponse_Health) isSubscribeResponse_Message() {}
 
 func (*SubscribeResponse_Heartbeat) isSubscribeResponse_Message() {}
+
+func (*SubscribeResponse_UsageQuery) isSubscribeResponse_Message() {}
 
 // PlanUpdate names the current generation; the nameserver fetches what it lacks.
 type PlanUpdate struct {
@@ -521,7 +779,7 @@ type PlanUpdate struct {
 
 func (x *PlanUpdate) Reset() {
 	*x = PlanUpdate{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +791,7 @@ func (x *PlanUpdate) String() string {
 func (*PlanUpdate) ProtoMessage() {}
 
 func (x *PlanUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[6]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +804,7 @@ func (x *PlanUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PlanUpdate.ProtoReflect.Descriptor instead.
 func (*PlanUpdate) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PlanUpdate) GetGeneration() *Generation {
@@ -563,7 +821,8 @@ func (x *PlanUpdate) GetHead() *Head {
 	return nil
 }
 
-// HealthUpdate carries verdicts, never effective state.
+// HealthUpdate carries verdicts, never effective state, without the votes: what
+// changes the evidence only is not sent.
 type HealthUpdate struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Version *HealthVersion         `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -582,7 +841,7 @@ type HealthUpdate struct {
 
 func (x *HealthUpdate) Reset() {
 	*x = HealthUpdate{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -594,7 +853,7 @@ func (x *HealthUpdate) String() string {
 func (*HealthUpdate) ProtoMessage() {}
 
 func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[7]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -607,7 +866,7 @@ func (x *HealthUpdate) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthUpdate.ProtoReflect.Descriptor instead.
 func (*HealthUpdate) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HealthUpdate) GetVersion() *HealthVersion {
@@ -670,7 +929,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +941,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[8]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +954,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Heartbeat) GetVersion() *HealthVersion {
@@ -750,7 +1009,7 @@ type FetchObjectsRequest struct {
 
 func (x *FetchObjectsRequest) Reset() {
 	*x = FetchObjectsRequest{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +1021,7 @@ func (x *FetchObjectsRequest) String() string {
 func (*FetchObjectsRequest) ProtoMessage() {}
 
 func (x *FetchObjectsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[9]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +1034,7 @@ func (x *FetchObjectsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchObjectsRequest.ProtoReflect.Descriptor instead.
 func (*FetchObjectsRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *FetchObjectsRequest) GetDigests() [][]byte {
@@ -795,7 +1054,7 @@ type FetchObjectsResponse struct {
 
 func (x *FetchObjectsResponse) Reset() {
 	*x = FetchObjectsResponse{}
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +1066,7 @@ func (x *FetchObjectsResponse) String() string {
 func (*FetchObjectsResponse) ProtoMessage() {}
 
 func (x *FetchObjectsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_feed_service_proto_msgTypes[10]
+	mi := &file_fairlead_v1_feed_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1079,7 @@ func (x *FetchObjectsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FetchObjectsResponse.ProtoReflect.Descriptor instead.
 func (*FetchObjectsResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_v1_feed_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *FetchObjectsResponse) GetDigest() []byte {
@@ -841,13 +1100,14 @@ var File_fairlead_v1_feed_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_feed_service_proto_rawDesc = "" +
 	"\n" +
-	"\x1efairlead/v1/feed_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x17fairlead/v1/store.proto\"\x8e\x02\n" +
+	"\x1efairlead/v1/feed_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\"\xc0\x02\n" +
 	"\x10SubscribeRequest\x124\n" +
 	"\x05hello\x18\x01 \x01(\v2\x1c.fairlead.v1.NameserverHelloH\x00R\x05hello\x12L\n" +
 	"\x0facknowledgement\x18\x02 \x01(\v2 .fairlead.v1.PlanAcknowledgementH\x00R\x0facknowledgement\x123\n" +
 	"\x06resync\x18\x03 \x01(\v2\x19.fairlead.v1.HealthResyncH\x00R\x06resync\x126\n" +
-	"\tfollowing\x18\x04 \x01(\v2\x16.fairlead.v1.FollowingH\x00R\tfollowingB\t\n" +
-	"\amessage\"\xda\x02\n" +
+	"\tfollowing\x18\x04 \x01(\v2\x16.fairlead.v1.FollowingH\x00R\tfollowing\x120\n" +
+	"\x05usage\x18\x05 \x01(\v2\x18.fairlead.v1.UsageReportH\x00R\x05usageB\t\n" +
+	"\amessage\"\x99\x03\n" +
 	"\x0fNameserverHello\x12\x1e\n" +
 	"\n" +
 	"nameserver\x18\x01 \x01(\tR\n" +
@@ -860,23 +1120,47 @@ const file_fairlead_v1_feed_service_proto_rawDesc = "" +
 	"\finstallation\x18\x05 \x01(\tR\finstallation\x125\n" +
 	"\bverdicts\x18\x06 \x03(\v2\x19.fairlead.v1.TargetHealthR\bverdicts\x12.\n" +
 	"\x13verdicts_age_millis\x18\a \x01(\x04R\x11verdictsAgeMillis\x121\n" +
-	"\alatches\x18\b \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\"h\n" +
+	"\alatches\x18\b \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\x12=\n" +
+	"\vbreak_glass\x18\t \x01(\v2\x1c.fairlead.v1.BreakGlassTableR\n" +
+	"breakGlass\"d\n" +
+	"\x0fBreakGlassTable\x127\n" +
+	"\arecords\x18\x01 \x03(\v2\x1d.fairlead.v1.BreakGlassRecordR\arecords\x12\x18\n" +
+	"\atrouble\x18\x02 \x01(\tR\atrouble\"N\n" +
+	"\n" +
+	"UsageQuery\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x120\n" +
+	"\x05scope\x18\x02 \x01(\v2\x1a.fairlead.v1.OverrideScopeR\x05scope\"\xa5\x02\n" +
+	"\vUsageReport\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x04R\x02id\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12\x1c\n" +
+	"\tendpoints\x18\x03 \x01(\rR\tendpoints\x121\n" +
+	"\x12last_answer_millis\x18\x04 \x01(\x04H\x00R\x10lastAnswerMillis\x88\x01\x01\x12#\n" +
+	"\rcached_millis\x18\x05 \x01(\x04R\fcachedMillis\x12\x10\n" +
+	"\x03ttl\x18\x06 \x01(\rR\x03ttl\x12.\n" +
+	"\x13last_resort_answers\x18\a \x01(\x04R\x11lastResortAnswersB\x15\n" +
+	"\x13_last_answer_millis\"h\n" +
 	"\x13PlanAcknowledgement\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12\x18\n" +
 	"\arefusal\x18\x02 \x01(\tR\arefusal\"\x0e\n" +
-	"\fHealthResync\"\xd8\x01\n" +
+	"\fHealthResync\"\x97\x02\n" +
 	"\tFollowing\x12\x1c\n" +
 	"\tfollowing\x18\x01 \x01(\bR\tfollowing\x12*\n" +
 	"\x11health_age_millis\x18\x02 \x01(\x04R\x0fhealthAgeMillis\x12!\n" +
 	"\fhealth_state\x18\x03 \x01(\tR\vhealthState\x12+\n" +
 	"\x11diverging_targets\x18\x04 \x01(\rR\x10divergingTargets\x121\n" +
-	"\alatches\x18\x05 \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\"\xba\x01\n" +
+	"\alatches\x18\x05 \x01(\v2\x17.fairlead.v1.LatchTableR\alatches\x12=\n" +
+	"\vbreak_glass\x18\x06 \x01(\v2\x1c.fairlead.v1.BreakGlassTableR\n" +
+	"breakGlass\"\xf6\x01\n" +
 	"\x11SubscribeResponse\x12-\n" +
 	"\x04plan\x18\x01 \x01(\v2\x17.fairlead.v1.PlanUpdateH\x00R\x04plan\x123\n" +
 	"\x06health\x18\x02 \x01(\v2\x19.fairlead.v1.HealthUpdateH\x00R\x06health\x126\n" +
-	"\theartbeat\x18\x03 \x01(\v2\x16.fairlead.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x03 \x01(\v2\x16.fairlead.v1.HeartbeatH\x00R\theartbeat\x12:\n" +
+	"\vusage_query\x18\x04 \x01(\v2\x17.fairlead.v1.UsageQueryH\x00R\n" +
+	"usageQueryB\t\n" +
 	"\amessage\"l\n" +
 	"\n" +
 	"PlanUpdate\x127\n" +
@@ -919,53 +1203,65 @@ func file_fairlead_v1_feed_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_feed_service_proto_rawDescData
 }
 
-var file_fairlead_v1_feed_service_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_v1_feed_service_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_fairlead_v1_feed_service_proto_goTypes = []any{
 	(*SubscribeRequest)(nil),     // 0: fairlead.v1.SubscribeRequest
 	(*NameserverHello)(nil),      // 1: fairlead.v1.NameserverHello
-	(*PlanAcknowledgement)(nil),  // 2: fairlead.v1.PlanAcknowledgement
-	(*HealthResync)(nil),         // 3: fairlead.v1.HealthResync
-	(*Following)(nil),            // 4: fairlead.v1.Following
-	(*SubscribeResponse)(nil),    // 5: fairlead.v1.SubscribeResponse
-	(*PlanUpdate)(nil),           // 6: fairlead.v1.PlanUpdate
-	(*HealthUpdate)(nil),         // 7: fairlead.v1.HealthUpdate
-	(*Heartbeat)(nil),            // 8: fairlead.v1.Heartbeat
-	(*FetchObjectsRequest)(nil),  // 9: fairlead.v1.FetchObjectsRequest
-	(*FetchObjectsResponse)(nil), // 10: fairlead.v1.FetchObjectsResponse
-	(*Generation)(nil),           // 11: fairlead.v1.Generation
-	(*TargetHealth)(nil),         // 12: fairlead.v1.TargetHealth
-	(*LatchTable)(nil),           // 13: fairlead.v1.LatchTable
-	(*Head)(nil),                 // 14: fairlead.v1.Head
-	(*HealthVersion)(nil),        // 15: fairlead.v1.HealthVersion
+	(*BreakGlassTable)(nil),      // 2: fairlead.v1.BreakGlassTable
+	(*UsageQuery)(nil),           // 3: fairlead.v1.UsageQuery
+	(*UsageReport)(nil),          // 4: fairlead.v1.UsageReport
+	(*PlanAcknowledgement)(nil),  // 5: fairlead.v1.PlanAcknowledgement
+	(*HealthResync)(nil),         // 6: fairlead.v1.HealthResync
+	(*Following)(nil),            // 7: fairlead.v1.Following
+	(*SubscribeResponse)(nil),    // 8: fairlead.v1.SubscribeResponse
+	(*PlanUpdate)(nil),           // 9: fairlead.v1.PlanUpdate
+	(*HealthUpdate)(nil),         // 10: fairlead.v1.HealthUpdate
+	(*Heartbeat)(nil),            // 11: fairlead.v1.Heartbeat
+	(*FetchObjectsRequest)(nil),  // 12: fairlead.v1.FetchObjectsRequest
+	(*FetchObjectsResponse)(nil), // 13: fairlead.v1.FetchObjectsResponse
+	(*Generation)(nil),           // 14: fairlead.v1.Generation
+	(*TargetHealth)(nil),         // 15: fairlead.v1.TargetHealth
+	(*LatchTable)(nil),           // 16: fairlead.v1.LatchTable
+	(*BreakGlassRecord)(nil),     // 17: fairlead.v1.BreakGlassRecord
+	(*OverrideScope)(nil),        // 18: fairlead.v1.OverrideScope
+	(*Head)(nil),                 // 19: fairlead.v1.Head
+	(*HealthVersion)(nil),        // 20: fairlead.v1.HealthVersion
 }
 var file_fairlead_v1_feed_service_proto_depIdxs = []int32{
 	1,  // 0: fairlead.v1.SubscribeRequest.hello:type_name -> fairlead.v1.NameserverHello
-	2,  // 1: fairlead.v1.SubscribeRequest.acknowledgement:type_name -> fairlead.v1.PlanAcknowledgement
-	3,  // 2: fairlead.v1.SubscribeRequest.resync:type_name -> fairlead.v1.HealthResync
-	4,  // 3: fairlead.v1.SubscribeRequest.following:type_name -> fairlead.v1.Following
-	11, // 4: fairlead.v1.NameserverHello.generation:type_name -> fairlead.v1.Generation
-	12, // 5: fairlead.v1.NameserverHello.verdicts:type_name -> fairlead.v1.TargetHealth
-	13, // 6: fairlead.v1.NameserverHello.latches:type_name -> fairlead.v1.LatchTable
-	11, // 7: fairlead.v1.PlanAcknowledgement.generation:type_name -> fairlead.v1.Generation
-	13, // 8: fairlead.v1.Following.latches:type_name -> fairlead.v1.LatchTable
-	6,  // 9: fairlead.v1.SubscribeResponse.plan:type_name -> fairlead.v1.PlanUpdate
-	7,  // 10: fairlead.v1.SubscribeResponse.health:type_name -> fairlead.v1.HealthUpdate
-	8,  // 11: fairlead.v1.SubscribeResponse.heartbeat:type_name -> fairlead.v1.Heartbeat
-	11, // 12: fairlead.v1.PlanUpdate.generation:type_name -> fairlead.v1.Generation
-	14, // 13: fairlead.v1.PlanUpdate.head:type_name -> fairlead.v1.Head
-	15, // 14: fairlead.v1.HealthUpdate.version:type_name -> fairlead.v1.HealthVersion
-	12, // 15: fairlead.v1.HealthUpdate.targets:type_name -> fairlead.v1.TargetHealth
-	13, // 16: fairlead.v1.HealthUpdate.latches:type_name -> fairlead.v1.LatchTable
-	15, // 17: fairlead.v1.Heartbeat.version:type_name -> fairlead.v1.HealthVersion
-	0,  // 18: fairlead.v1.FeedService.Subscribe:input_type -> fairlead.v1.SubscribeRequest
-	9,  // 19: fairlead.v1.FeedService.FetchObjects:input_type -> fairlead.v1.FetchObjectsRequest
-	5,  // 20: fairlead.v1.FeedService.Subscribe:output_type -> fairlead.v1.SubscribeResponse
-	10, // 21: fairlead.v1.FeedService.FetchObjects:output_type -> fairlead.v1.FetchObjectsResponse
-	20, // [20:22] is the sub-list for method output_type
-	18, // [18:20] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	5,  // 1: fairlead.v1.SubscribeRequest.acknowledgement:type_name -> fairlead.v1.PlanAcknowledgement
+	6,  // 2: fairlead.v1.SubscribeRequest.resync:type_name -> fairlead.v1.HealthResync
+	7,  // 3: fairlead.v1.SubscribeRequest.following:type_name -> fairlead.v1.Following
+	4,  // 4: fairlead.v1.SubscribeRequest.usage:type_name -> fairlead.v1.UsageReport
+	14, // 5: fairlead.v1.NameserverHello.generation:type_name -> fairlead.v1.Generation
+	15, // 6: fairlead.v1.NameserverHello.verdicts:type_name -> fairlead.v1.TargetHealth
+	16, // 7: fairlead.v1.NameserverHello.latches:type_name -> fairlead.v1.LatchTable
+	2,  // 8: fairlead.v1.NameserverHello.break_glass:type_name -> fairlead.v1.BreakGlassTable
+	17, // 9: fairlead.v1.BreakGlassTable.records:type_name -> fairlead.v1.BreakGlassRecord
+	18, // 10: fairlead.v1.UsageQuery.scope:type_name -> fairlead.v1.OverrideScope
+	14, // 11: fairlead.v1.UsageReport.generation:type_name -> fairlead.v1.Generation
+	14, // 12: fairlead.v1.PlanAcknowledgement.generation:type_name -> fairlead.v1.Generation
+	16, // 13: fairlead.v1.Following.latches:type_name -> fairlead.v1.LatchTable
+	2,  // 14: fairlead.v1.Following.break_glass:type_name -> fairlead.v1.BreakGlassTable
+	9,  // 15: fairlead.v1.SubscribeResponse.plan:type_name -> fairlead.v1.PlanUpdate
+	10, // 16: fairlead.v1.SubscribeResponse.health:type_name -> fairlead.v1.HealthUpdate
+	11, // 17: fairlead.v1.SubscribeResponse.heartbeat:type_name -> fairlead.v1.Heartbeat
+	3,  // 18: fairlead.v1.SubscribeResponse.usage_query:type_name -> fairlead.v1.UsageQuery
+	14, // 19: fairlead.v1.PlanUpdate.generation:type_name -> fairlead.v1.Generation
+	19, // 20: fairlead.v1.PlanUpdate.head:type_name -> fairlead.v1.Head
+	20, // 21: fairlead.v1.HealthUpdate.version:type_name -> fairlead.v1.HealthVersion
+	15, // 22: fairlead.v1.HealthUpdate.targets:type_name -> fairlead.v1.TargetHealth
+	16, // 23: fairlead.v1.HealthUpdate.latches:type_name -> fairlead.v1.LatchTable
+	20, // 24: fairlead.v1.Heartbeat.version:type_name -> fairlead.v1.HealthVersion
+	0,  // 25: fairlead.v1.FeedService.Subscribe:input_type -> fairlead.v1.SubscribeRequest
+	12, // 26: fairlead.v1.FeedService.FetchObjects:input_type -> fairlead.v1.FetchObjectsRequest
+	8,  // 27: fairlead.v1.FeedService.Subscribe:output_type -> fairlead.v1.SubscribeResponse
+	13, // 28: fairlead.v1.FeedService.FetchObjects:output_type -> fairlead.v1.FetchObjectsResponse
+	27, // [27:29] is the sub-list for method output_type
+	25, // [25:27] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_feed_service_proto_init() }
@@ -974,17 +1270,21 @@ func file_fairlead_v1_feed_service_proto_init() {
 		return
 	}
 	file_fairlead_v1_health_proto_init()
+	file_fairlead_v1_resources_proto_init()
 	file_fairlead_v1_store_proto_init()
 	file_fairlead_v1_feed_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*SubscribeRequest_Hello)(nil),
 		(*SubscribeRequest_Acknowledgement)(nil),
 		(*SubscribeRequest_Resync)(nil),
 		(*SubscribeRequest_Following)(nil),
+		(*SubscribeRequest_Usage)(nil),
 	}
-	file_fairlead_v1_feed_service_proto_msgTypes[5].OneofWrappers = []any{
+	file_fairlead_v1_feed_service_proto_msgTypes[4].OneofWrappers = []any{}
+	file_fairlead_v1_feed_service_proto_msgTypes[8].OneofWrappers = []any{
 		(*SubscribeResponse_Plan)(nil),
 		(*SubscribeResponse_Health)(nil),
 		(*SubscribeResponse_Heartbeat)(nil),
+		(*SubscribeResponse_UsageQuery)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -992,7 +1292,7 @@ func file_fairlead_v1_feed_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_feed_service_proto_rawDesc), len(file_fairlead_v1_feed_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

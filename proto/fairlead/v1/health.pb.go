@@ -142,7 +142,8 @@ type Opinion struct {
 	ObservedMillis uint64 `protobuf:"varint,4,opt,name=observed_millis,json=observedMillis,proto3" json:"observed_millis,omitempty"`
 	// What the last probe saw, as "connection refused" or "HTTP 503".
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Changes of the opinion within the last hour.
+	// Changes of the opinion within the hour before its status came about, the last one
+	// included; 0 once it has held for an hour.
 	RecentTransitions uint32 `protobuf:"varint,6,opt,name=recent_transitions,json=recentTransitions,proto3" json:"recent_transitions,omitempty"`
 	// The last checks speak against the status and are too few to change it.
 	Wavering      bool `protobuf:"varint,7,opt,name=wavering,proto3" json:"wavering,omitempty"`
@@ -477,7 +478,7 @@ type TargetHealth struct {
 	Verdict HealthStatus `protobuf:"varint,3,opt,name=verdict,proto3,enum=fairlead.v1.HealthStatus" json:"verdict,omitempty"`
 	// How long ago the verdict came about, in milliseconds.
 	HeldMillis uint64 `protobuf:"varint,4,opt,name=held_millis,json=heldMillis,proto3" json:"held_millis,omitempty"`
-	// The evidence, by region and agent.
+	// The evidence, by region and agent. Not in the feed.
 	Votes []*Vote `protobuf:"bytes,5,rep,name=votes,proto3" json:"votes,omitempty"`
 	// The verdict is HEALTHY and was UNHEALTHY before.
 	Restored bool `protobuf:"varint,6,opt,name=restored,proto3" json:"restored,omitempty"`

@@ -647,8 +647,9 @@ func (*WatchHeartbeat) Descriptor() ([]byte, []int) {
 type ListEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1000; default 100.
-	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageSize      int32        `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string       `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	Filter        *EventFilter `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -695,6 +696,13 @@ func (x *ListEventsRequest) GetPageToken() string {
 		return x.PageToken
 	}
 	return ""
+}
+
+func (x *ListEventsRequest) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
 }
 
 type ListEventsResponse struct {
@@ -749,6 +757,211 @@ func (x *ListEventsResponse) GetNextPageToken() string {
 	return ""
 }
 
+// EventFilter selects audit events: those that match every field that is set.
+type EventFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whole or the name alone, as operator/alice or alice; of the actor or the author.
+	Actor string `protobuf:"bytes,1,opt,name=actor,proto3" json:"actor,omitempty"`
+	// As override-create, or the start of it: override.
+	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
+	// As services/www.example.test, or the name or kind alone.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// done, forced or refused.
+	Result string `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"`
+	// Not before, and before.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	Until         *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=until,proto3" json:"until,omitempty"`
+	RequestId     string                 `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventFilter) Reset() {
+	*x = EventFilter{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventFilter) ProtoMessage() {}
+
+func (x *EventFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventFilter.ProtoReflect.Descriptor instead.
+func (*EventFilter) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EventFilter) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *EventFilter) GetAction() string {
+	if x != nil {
+		return x.Action
+	}
+	return ""
+}
+
+func (x *EventFilter) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *EventFilter) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *EventFilter) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *EventFilter) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *EventFilter) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+type StreamEventsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Filter *EventFilter           `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Begin after this event's position; empty: with the next one that is written.
+	After         string `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsRequest) Reset() {
+	*x = StreamEventsRequest{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsRequest) ProtoMessage() {}
+
+func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
+func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *StreamEventsRequest) GetFilter() *EventFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *StreamEventsRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+type StreamEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Unset: nothing new in 10 s, and the stream is alive.
+	Event *AuditEvent `protobuf:"bytes,1,opt,name=event,proto3" json:"event,omitempty"`
+	// Where to go on from.
+	Position      string `protobuf:"bytes,2,opt,name=position,proto3" json:"position,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsResponse) Reset() {
+	*x = StreamEventsResponse{}
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsResponse) ProtoMessage() {}
+
+func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
+func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *StreamEventsResponse) GetEvent() *AuditEvent {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *StreamEventsResponse) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The query name.
@@ -763,7 +976,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -775,7 +988,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[11]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -788,7 +1001,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{11}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ExplainRequest) GetName() string {
@@ -834,13 +1047,20 @@ type ExplainResponse struct {
 	Summary string `protobuf:"bytes,11,opt,name=summary,proto3" json:"summary,omitempty"`
 	// How old the health state is, in milliseconds.
 	HealthAgeMillis uint64 `protobuf:"varint,12,opt,name=health_age_millis,json=healthAgeMillis,proto3" json:"health_age_millis,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// How long ago the generation was known to be the newest, in milliseconds.
+	ControlAgeMillis uint64 `protobuf:"varint,13,opt,name=control_age_millis,json=controlAgeMillis,proto3" json:"control_age_millis,omitempty"`
+	// Overrides and break-glass records that hold endpoints of the service.
+	Overrides  []*Override         `protobuf:"bytes,14,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	BreakGlass []*BreakGlassRecord `protobuf:"bytes,15,rep,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	// The query type that was explained.
+	Type          string `protobuf:"bytes,16,opt,name=type,proto3" json:"type,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -852,7 +1072,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[12]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -865,7 +1085,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{12}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ExplainResponse) GetGeneration() *Generation {
@@ -952,6 +1172,34 @@ func (x *ExplainResponse) GetHealthAgeMillis() uint64 {
 	return 0
 }
 
+func (x *ExplainResponse) GetControlAgeMillis() uint64 {
+	if x != nil {
+		return x.ControlAgeMillis
+	}
+	return 0
+}
+
+func (x *ExplainResponse) GetOverrides() []*Override {
+	if x != nil {
+		return x.Overrides
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetBreakGlass() []*BreakGlassRecord {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
 type ClientLocation struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Address string                 `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
@@ -967,14 +1215,16 @@ type ClientLocation struct {
 	// continent-rule, nearest, fixed-order or default.
 	RankedBy string `protobuf:"bytes,9,opt,name=ranked_by,json=rankedBy,proto3" json:"ranked_by,omitempty"`
 	// The rule's name.
-	Rule          string `protobuf:"bytes,10,opt,name=rule,proto3" json:"rule,omitempty"`
+	Rule string `protobuf:"bytes,10,opt,name=rule,proto3" json:"rule,omitempty"`
+	// The geo data that said so: type and day, as GeoLite2-City of 2026-10-20.
+	Database      string `protobuf:"bytes,11,opt,name=database,proto3" json:"database,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClientLocation) Reset() {
 	*x = ClientLocation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1236,7 @@ func (x *ClientLocation) String() string {
 func (*ClientLocation) ProtoMessage() {}
 
 func (x *ClientLocation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[13]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1249,7 @@ func (x *ClientLocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientLocation.ProtoReflect.Descriptor instead.
 func (*ClientLocation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{13}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ClientLocation) GetAddress() string {
@@ -1072,6 +1322,13 @@ func (x *ClientLocation) GetRule() string {
 	return ""
 }
 
+func (x *ClientLocation) GetDatabase() string {
+	if x != nil {
+		return x.Database
+	}
+	return ""
+}
+
 type RegionExplanation struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	Region string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
@@ -1089,7 +1346,7 @@ type RegionExplanation struct {
 
 func (x *RegionExplanation) Reset() {
 	*x = RegionExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1358,7 @@ func (x *RegionExplanation) String() string {
 func (*RegionExplanation) ProtoMessage() {}
 
 func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1371,7 @@ func (x *RegionExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionExplanation.ProtoReflect.Descriptor instead.
 func (*RegionExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RegionExplanation) GetRegion() string {
@@ -1185,7 +1442,7 @@ type EndpointExplanation struct {
 
 func (x *EndpointExplanation) Reset() {
 	*x = EndpointExplanation{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1454,7 @@ func (x *EndpointExplanation) String() string {
 func (*EndpointExplanation) ProtoMessage() {}
 
 func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1467,7 @@ func (x *EndpointExplanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EndpointExplanation.ProtoReflect.Descriptor instead.
 func (*EndpointExplanation) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EndpointExplanation) GetEndpoint() string {
@@ -1277,7 +1534,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1546,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[16]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1559,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{16}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{19}
 }
 
 type GetStatusResponse struct {
@@ -1329,14 +1586,22 @@ type GetStatusResponse struct {
 	// Latches that stand: regions of services that wait for a release.
 	Latches []*LatchStatus `protobuf:"bytes,15,rep,name=latches,proto3" json:"latches,omitempty"`
 	// Targets whose verdict the mass-withdrawal guard holds.
-	Guard         *GuardStatus `protobuf:"bytes,16,opt,name=guard,proto3" json:"guard,omitempty"`
+	Guard *GuardStatus `protobuf:"bytes,16,opt,name=guard,proto3" json:"guard,omitempty"`
+	// How long ago etcd last confirmed the generation, in milliseconds: the age of what
+	// is shown of configuration and overrides.
+	ControlAgeMillis uint64 `protobuf:"varint,17,opt,name=control_age_millis,json=controlAgeMillis,proto3" json:"control_age_millis,omitempty"`
+	// Overrides whose time is to come.
+	Scheduled  []*Override         `protobuf:"bytes,18,rep,name=scheduled,proto3" json:"scheduled,omitempty"`
+	BreakGlass []*BreakGlassStatus `protobuf:"bytes,19,rep,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
+	// Why writes are refused; empty: they are not.
+	ReadOnly      string `protobuf:"bytes,20,opt,name=read_only,json=readOnly,proto3" json:"read_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1348,7 +1613,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[17]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1361,7 +1626,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{17}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *GetStatusResponse) GetController() string {
@@ -1476,6 +1741,34 @@ func (x *GetStatusResponse) GetGuard() *GuardStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetControlAgeMillis() uint64 {
+	if x != nil {
+		return x.ControlAgeMillis
+	}
+	return 0
+}
+
+func (x *GetStatusResponse) GetScheduled() []*Override {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetBreakGlass() []*BreakGlassStatus {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return nil
+}
+
+func (x *GetStatusResponse) GetReadOnly() string {
+	if x != nil {
+		return x.ReadOnly
+	}
+	return ""
+}
+
 // LatchStatus is a region of a service that waits for a person.
 type LatchStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1488,7 +1781,7 @@ type LatchStatus struct {
 
 func (x *LatchStatus) Reset() {
 	*x = LatchStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1500,7 +1793,7 @@ func (x *LatchStatus) String() string {
 func (*LatchStatus) ProtoMessage() {}
 
 func (x *LatchStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[18]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1513,7 +1806,7 @@ func (x *LatchStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatchStatus.ProtoReflect.Descriptor instead.
 func (*LatchStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{18}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LatchStatus) GetLatch() *Latch {
@@ -1548,7 +1841,7 @@ type GuardStatus struct {
 
 func (x *GuardStatus) Reset() {
 	*x = GuardStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1560,7 +1853,7 @@ func (x *GuardStatus) String() string {
 func (*GuardStatus) ProtoMessage() {}
 
 func (x *GuardStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[19]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1573,7 +1866,7 @@ func (x *GuardStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GuardStatus.ProtoReflect.Descriptor instead.
 func (*GuardStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{19}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GuardStatus) GetTrip() uint64 {
@@ -1624,7 +1917,7 @@ type IgnoredOverride struct {
 
 func (x *IgnoredOverride) Reset() {
 	*x = IgnoredOverride{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1929,7 @@ func (x *IgnoredOverride) String() string {
 func (*IgnoredOverride) ProtoMessage() {}
 
 func (x *IgnoredOverride) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[20]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1942,7 @@ func (x *IgnoredOverride) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IgnoredOverride.ProtoReflect.Descriptor instead.
 func (*IgnoredOverride) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{20}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *IgnoredOverride) GetOverride() *Override {
@@ -1682,7 +1975,7 @@ type CertificateStatus struct {
 
 func (x *CertificateStatus) Reset() {
 	*x = CertificateStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1987,7 @@ func (x *CertificateStatus) String() string {
 func (*CertificateStatus) ProtoMessage() {}
 
 func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[21]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +2000,7 @@ func (x *CertificateStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CertificateStatus.ProtoReflect.Descriptor instead.
 func (*CertificateStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{21}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CertificateStatus) GetUse() string {
@@ -1762,7 +2055,7 @@ type RegionStatus struct {
 
 func (x *RegionStatus) Reset() {
 	*x = RegionStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1774,7 +2067,7 @@ func (x *RegionStatus) String() string {
 func (*RegionStatus) ProtoMessage() {}
 
 func (x *RegionStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[22]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1787,7 +2080,7 @@ func (x *RegionStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RegionStatus.ProtoReflect.Descriptor instead.
 func (*RegionStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{22}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *RegionStatus) GetRegion() string {
@@ -1843,7 +2136,7 @@ type ServiceStatus struct {
 
 func (x *ServiceStatus) Reset() {
 	*x = ServiceStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1855,7 +2148,7 @@ func (x *ServiceStatus) String() string {
 func (*ServiceStatus) ProtoMessage() {}
 
 func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[23]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1868,7 +2161,7 @@ func (x *ServiceStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ServiceStatus.ProtoReflect.Descriptor instead.
 func (*ServiceStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{23}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ServiceStatus) GetService() string {
@@ -1939,7 +2232,7 @@ type AgentStatus struct {
 
 func (x *AgentStatus) Reset() {
 	*x = AgentStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1951,7 +2244,7 @@ func (x *AgentStatus) String() string {
 func (*AgentStatus) ProtoMessage() {}
 
 func (x *AgentStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[24]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1964,7 +2257,7 @@ func (x *AgentStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AgentStatus.ProtoReflect.Descriptor instead.
 func (*AgentStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{24}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *AgentStatus) GetAgent() string {
@@ -2045,7 +2338,7 @@ type NameserverStatus struct {
 
 func (x *NameserverStatus) Reset() {
 	*x = NameserverStatus{}
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2057,7 +2350,7 @@ func (x *NameserverStatus) String() string {
 func (*NameserverStatus) ProtoMessage() {}
 
 func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_insight_service_proto_msgTypes[25]
+	mi := &file_fairlead_v1_insight_service_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2070,7 +2363,7 @@ func (x *NameserverStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NameserverStatus.ProtoReflect.Descriptor instead.
 func (*NameserverStatus) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{25}
+	return file_fairlead_v1_insight_service_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *NameserverStatus) GetNameserver() string {
@@ -2147,7 +2440,7 @@ var File_fairlead_v1_insight_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\n" +
-	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
+	"!fairlead/v1/insight_service.proto\x12\vfairlead.v1\x1a\x18fairlead/v1/health.proto\x1a\"fairlead/v1/override_service.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"o\n" +
 	"\x11GetHistoryRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bendpoint\x18\x02 \x01(\tR\bendpoint\x12$\n" +
@@ -2193,18 +2486,34 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\n" +
 	"nameserver\x18\x02 \x01(\v2\x1d.fairlead.v1.NameserverStatusR\n" +
 	"nameserver\"\x10\n" +
-	"\x0eWatchHeartbeat\"O\n" +
+	"\x0eWatchHeartbeat\"\x81\x01\n" +
 	"\x11ListEventsRequest\x12\x1b\n" +
 	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tR\tpageToken\"m\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\x120\n" +
+	"\x06filter\x18\x03 \x01(\v2\x18.fairlead.v1.EventFilterR\x06filter\"m\n" +
 	"\x12ListEventsResponse\x12/\n" +
 	"\x06events\x18\x01 \x03(\v2\x17.fairlead.v1.AuditEventR\x06events\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"P\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf0\x01\n" +
+	"\vEventFilter\x12\x14\n" +
+	"\x05actor\x18\x01 \x01(\tR\x05actor\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\tR\x06action\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x16\n" +
+	"\x06result\x18\x04 \x01(\tR\x06result\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
+	"\x05until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tR\trequestId\"]\n" +
+	"\x13StreamEventsRequest\x120\n" +
+	"\x06filter\x18\x01 \x01(\v2\x18.fairlead.v1.EventFilterR\x06filter\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\"a\n" +
+	"\x14StreamEventsResponse\x12-\n" +
+	"\x05event\x18\x01 \x01(\v2\x17.fairlead.v1.AuditEventR\x05event\x12\x1a\n" +
+	"\bposition\x18\x02 \x01(\tR\bposition\"P\n" +
 	"\x0eExplainRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
-	"\x06client\x18\x03 \x01(\tR\x06client\"\x9f\x03\n" +
+	"\x06client\x18\x03 \x01(\tR\x06client\"\xd6\x04\n" +
 	"\x0fExplainResponse\x127\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
@@ -2220,7 +2529,12 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\x05scope\x18\n" +
 	" \x01(\rR\x05scope\x12\x18\n" +
 	"\asummary\x18\v \x01(\tR\asummary\x12*\n" +
-	"\x11health_age_millis\x18\f \x01(\x04R\x0fhealthAgeMillis\"\xc2\x02\n" +
+	"\x11health_age_millis\x18\f \x01(\x04R\x0fhealthAgeMillis\x12,\n" +
+	"\x12control_age_millis\x18\r \x01(\x04R\x10controlAgeMillis\x123\n" +
+	"\toverrides\x18\x0e \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x12>\n" +
+	"\vbreak_glass\x18\x0f \x03(\v2\x1d.fairlead.v1.BreakGlassRecordR\n" +
+	"breakGlass\x12\x12\n" +
+	"\x04type\x18\x10 \x01(\tR\x04type\"\xde\x02\n" +
 	"\x0eClientLocation\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x18\n" +
 	"\anetwork\x18\x02 \x01(\tR\anetwork\x12\x1c\n" +
@@ -2232,7 +2546,8 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\tlongitude\x18\b \x01(\x01H\x01R\tlongitude\x88\x01\x01\x12\x1b\n" +
 	"\tranked_by\x18\t \x01(\tR\brankedBy\x12\x12\n" +
 	"\x04rule\x18\n" +
-	" \x01(\tR\x04ruleB\v\n" +
+	" \x01(\tR\x04rule\x12\x1a\n" +
+	"\bdatabase\x18\v \x01(\tR\bdatabaseB\v\n" +
 	"\t_latitudeB\f\n" +
 	"\n" +
 	"_longitude\"\xa4\x02\n" +
@@ -2259,7 +2574,7 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\aanswers\x18\x06 \x01(\bR\aanswers\x12\x16\n" +
 	"\x06weight\x18\a \x01(\rR\x06weight\x121\n" +
 	"\x06health\x18\b \x01(\v2\x19.fairlead.v1.TargetHealthR\x06health\"\x12\n" +
-	"\x10GetStatusRequest\"\x97\x06\n" +
+	"\x10GetStatusRequest\"\xd7\a\n" +
 	"\x11GetStatusResponse\x12\x1e\n" +
 	"\n" +
 	"controller\x18\x01 \x01(\tR\n" +
@@ -2281,7 +2596,12 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\x11ignored_overrides\x18\r \x03(\v2\x1c.fairlead.v1.IgnoredOverrideR\x10ignoredOverrides\x12B\n" +
 	"\fcertificates\x18\x0e \x03(\v2\x1e.fairlead.v1.CertificateStatusR\fcertificates\x122\n" +
 	"\alatches\x18\x0f \x03(\v2\x18.fairlead.v1.LatchStatusR\alatches\x12.\n" +
-	"\x05guard\x18\x10 \x01(\v2\x18.fairlead.v1.GuardStatusR\x05guard\"Q\n" +
+	"\x05guard\x18\x10 \x01(\v2\x18.fairlead.v1.GuardStatusR\x05guard\x12,\n" +
+	"\x12control_age_millis\x18\x11 \x01(\x04R\x10controlAgeMillis\x123\n" +
+	"\tscheduled\x18\x12 \x03(\v2\x15.fairlead.v1.OverrideR\tscheduled\x12>\n" +
+	"\vbreak_glass\x18\x13 \x03(\v2\x1d.fairlead.v1.BreakGlassStatusR\n" +
+	"breakGlass\x12\x1b\n" +
+	"\tread_only\x18\x14 \x01(\tR\breadOnly\"Q\n" +
 	"\vLatchStatus\x12(\n" +
 	"\x05latch\x18\x01 \x01(\v2\x12.fairlead.v1.LatchR\x05latch\x12\x18\n" +
 	"\ahealthy\x18\x02 \x01(\bR\ahealthy\"\x88\x01\n" +
@@ -2344,13 +2664,14 @@ const file_fairlead_v1_insight_service_proto_rawDesc = "" +
 	"\arefusal\x18\b \x01(\tR\arefusal\x12*\n" +
 	"\x11health_age_millis\x18\t \x01(\x04R\x0fhealthAgeMillis\x12!\n" +
 	"\fhealth_state\x18\n" +
-	" \x01(\tR\vhealthState2\x84\x03\n" +
+	" \x01(\tR\vhealthState2\xdb\x03\n" +
 	"\x0eInsightService\x12D\n" +
 	"\aExplain\x12\x1b.fairlead.v1.ExplainRequest\x1a\x1c.fairlead.v1.ExplainResponse\x12J\n" +
 	"\tGetStatus\x12\x1d.fairlead.v1.GetStatusRequest\x1a\x1e.fairlead.v1.GetStatusResponse\x12@\n" +
 	"\x05Watch\x12\x19.fairlead.v1.WatchRequest\x1a\x1a.fairlead.v1.WatchResponse0\x01\x12M\n" +
 	"\n" +
-	"ListEvents\x12\x1e.fairlead.v1.ListEventsRequest\x1a\x1f.fairlead.v1.ListEventsResponse\x12O\n" +
+	"ListEvents\x12\x1e.fairlead.v1.ListEventsRequest\x1a\x1f.fairlead.v1.ListEventsResponse\x12U\n" +
+	"\fStreamEvents\x12 .fairlead.v1.StreamEventsRequest\x1a!.fairlead.v1.StreamEventsResponse0\x01\x12O\n" +
 	"\n" +
 	"GetHistory\x12\x1e.fairlead.v1.GetHistoryRequest\x1a\x1f.fairlead.v1.GetHistoryResponse0\x01B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
@@ -2366,7 +2687,7 @@ func file_fairlead_v1_insight_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_insight_service_proto_rawDescData
 }
 
-var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_fairlead_v1_insight_service_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_fairlead_v1_insight_service_proto_goTypes = []any{
 	(*GetHistoryRequest)(nil),     // 0: fairlead.v1.GetHistoryRequest
 	(*GetHistoryResponse)(nil),    // 1: fairlead.v1.GetHistoryResponse
@@ -2379,82 +2700,98 @@ var file_fairlead_v1_insight_service_proto_goTypes = []any{
 	(*WatchHeartbeat)(nil),        // 8: fairlead.v1.WatchHeartbeat
 	(*ListEventsRequest)(nil),     // 9: fairlead.v1.ListEventsRequest
 	(*ListEventsResponse)(nil),    // 10: fairlead.v1.ListEventsResponse
-	(*ExplainRequest)(nil),        // 11: fairlead.v1.ExplainRequest
-	(*ExplainResponse)(nil),       // 12: fairlead.v1.ExplainResponse
-	(*ClientLocation)(nil),        // 13: fairlead.v1.ClientLocation
-	(*RegionExplanation)(nil),     // 14: fairlead.v1.RegionExplanation
-	(*EndpointExplanation)(nil),   // 15: fairlead.v1.EndpointExplanation
-	(*GetStatusRequest)(nil),      // 16: fairlead.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 17: fairlead.v1.GetStatusResponse
-	(*LatchStatus)(nil),           // 18: fairlead.v1.LatchStatus
-	(*GuardStatus)(nil),           // 19: fairlead.v1.GuardStatus
-	(*IgnoredOverride)(nil),       // 20: fairlead.v1.IgnoredOverride
-	(*CertificateStatus)(nil),     // 21: fairlead.v1.CertificateStatus
-	(*RegionStatus)(nil),          // 22: fairlead.v1.RegionStatus
-	(*ServiceStatus)(nil),         // 23: fairlead.v1.ServiceStatus
-	(*AgentStatus)(nil),           // 24: fairlead.v1.AgentStatus
-	(*NameserverStatus)(nil),      // 25: fairlead.v1.NameserverStatus
-	(*ObservationHistory)(nil),    // 26: fairlead.v1.ObservationHistory
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
-	(*Generation)(nil),            // 28: fairlead.v1.Generation
-	(*Override)(nil),              // 29: fairlead.v1.Override
-	(*TargetHealth)(nil),          // 30: fairlead.v1.TargetHealth
-	(HealthStatus)(0),             // 31: fairlead.v1.HealthStatus
-	(*AuditEvent)(nil),            // 32: fairlead.v1.AuditEvent
-	(*Latch)(nil),                 // 33: fairlead.v1.Latch
+	(*EventFilter)(nil),           // 11: fairlead.v1.EventFilter
+	(*StreamEventsRequest)(nil),   // 12: fairlead.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),  // 13: fairlead.v1.StreamEventsResponse
+	(*ExplainRequest)(nil),        // 14: fairlead.v1.ExplainRequest
+	(*ExplainResponse)(nil),       // 15: fairlead.v1.ExplainResponse
+	(*ClientLocation)(nil),        // 16: fairlead.v1.ClientLocation
+	(*RegionExplanation)(nil),     // 17: fairlead.v1.RegionExplanation
+	(*EndpointExplanation)(nil),   // 18: fairlead.v1.EndpointExplanation
+	(*GetStatusRequest)(nil),      // 19: fairlead.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),     // 20: fairlead.v1.GetStatusResponse
+	(*LatchStatus)(nil),           // 21: fairlead.v1.LatchStatus
+	(*GuardStatus)(nil),           // 22: fairlead.v1.GuardStatus
+	(*IgnoredOverride)(nil),       // 23: fairlead.v1.IgnoredOverride
+	(*CertificateStatus)(nil),     // 24: fairlead.v1.CertificateStatus
+	(*RegionStatus)(nil),          // 25: fairlead.v1.RegionStatus
+	(*ServiceStatus)(nil),         // 26: fairlead.v1.ServiceStatus
+	(*AgentStatus)(nil),           // 27: fairlead.v1.AgentStatus
+	(*NameserverStatus)(nil),      // 28: fairlead.v1.NameserverStatus
+	(*ObservationHistory)(nil),    // 29: fairlead.v1.ObservationHistory
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*Generation)(nil),            // 31: fairlead.v1.Generation
+	(*Override)(nil),              // 32: fairlead.v1.Override
+	(*TargetHealth)(nil),          // 33: fairlead.v1.TargetHealth
+	(HealthStatus)(0),             // 34: fairlead.v1.HealthStatus
+	(*AuditEvent)(nil),            // 35: fairlead.v1.AuditEvent
+	(*BreakGlassRecord)(nil),      // 36: fairlead.v1.BreakGlassRecord
+	(*BreakGlassStatus)(nil),      // 37: fairlead.v1.BreakGlassStatus
+	(*Latch)(nil),                 // 38: fairlead.v1.Latch
 }
 var file_fairlead_v1_insight_service_proto_depIdxs = []int32{
-	26, // 0: fairlead.v1.GetHistoryResponse.histories:type_name -> fairlead.v1.ObservationHistory
-	27, // 1: fairlead.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
+	29, // 0: fairlead.v1.GetHistoryResponse.histories:type_name -> fairlead.v1.ObservationHistory
+	30, // 1: fairlead.v1.WatchResponse.time:type_name -> google.protobuf.Timestamp
 	5,  // 2: fairlead.v1.WatchResponse.generation:type_name -> fairlead.v1.GenerationChange
 	6,  // 3: fairlead.v1.WatchResponse.verdict:type_name -> fairlead.v1.VerdictChange
 	7,  // 4: fairlead.v1.WatchResponse.member:type_name -> fairlead.v1.MemberChange
 	8,  // 5: fairlead.v1.WatchResponse.heartbeat:type_name -> fairlead.v1.WatchHeartbeat
 	4,  // 6: fairlead.v1.WatchResponse.health:type_name -> fairlead.v1.HealthEvent
-	28, // 7: fairlead.v1.GenerationChange.generation:type_name -> fairlead.v1.Generation
-	28, // 8: fairlead.v1.GenerationChange.previous:type_name -> fairlead.v1.Generation
-	29, // 9: fairlead.v1.GenerationChange.overrides_added:type_name -> fairlead.v1.Override
-	29, // 10: fairlead.v1.GenerationChange.overrides_removed:type_name -> fairlead.v1.Override
-	30, // 11: fairlead.v1.VerdictChange.now:type_name -> fairlead.v1.TargetHealth
-	31, // 12: fairlead.v1.VerdictChange.before:type_name -> fairlead.v1.HealthStatus
-	24, // 13: fairlead.v1.MemberChange.agent:type_name -> fairlead.v1.AgentStatus
-	25, // 14: fairlead.v1.MemberChange.nameserver:type_name -> fairlead.v1.NameserverStatus
-	32, // 15: fairlead.v1.ListEventsResponse.events:type_name -> fairlead.v1.AuditEvent
-	28, // 16: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
-	13, // 17: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
-	14, // 18: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
-	15, // 19: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
-	30, // 20: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
-	28, // 21: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
-	22, // 22: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
-	23, // 23: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
-	24, // 24: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
-	25, // 25: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
-	29, // 26: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
-	20, // 27: fairlead.v1.GetStatusResponse.ignored_overrides:type_name -> fairlead.v1.IgnoredOverride
-	21, // 28: fairlead.v1.GetStatusResponse.certificates:type_name -> fairlead.v1.CertificateStatus
-	18, // 29: fairlead.v1.GetStatusResponse.latches:type_name -> fairlead.v1.LatchStatus
-	19, // 30: fairlead.v1.GetStatusResponse.guard:type_name -> fairlead.v1.GuardStatus
-	33, // 31: fairlead.v1.LatchStatus.latch:type_name -> fairlead.v1.Latch
-	29, // 32: fairlead.v1.IgnoredOverride.override:type_name -> fairlead.v1.Override
-	27, // 33: fairlead.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 34: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
-	28, // 35: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
-	11, // 36: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
-	16, // 37: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
-	2,  // 38: fairlead.v1.InsightService.Watch:input_type -> fairlead.v1.WatchRequest
-	9,  // 39: fairlead.v1.InsightService.ListEvents:input_type -> fairlead.v1.ListEventsRequest
-	0,  // 40: fairlead.v1.InsightService.GetHistory:input_type -> fairlead.v1.GetHistoryRequest
-	12, // 41: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
-	17, // 42: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
-	3,  // 43: fairlead.v1.InsightService.Watch:output_type -> fairlead.v1.WatchResponse
-	10, // 44: fairlead.v1.InsightService.ListEvents:output_type -> fairlead.v1.ListEventsResponse
-	1,  // 45: fairlead.v1.InsightService.GetHistory:output_type -> fairlead.v1.GetHistoryResponse
-	41, // [41:46] is the sub-list for method output_type
-	36, // [36:41] is the sub-list for method input_type
-	36, // [36:36] is the sub-list for extension type_name
-	36, // [36:36] is the sub-list for extension extendee
-	0,  // [0:36] is the sub-list for field type_name
+	31, // 7: fairlead.v1.GenerationChange.generation:type_name -> fairlead.v1.Generation
+	31, // 8: fairlead.v1.GenerationChange.previous:type_name -> fairlead.v1.Generation
+	32, // 9: fairlead.v1.GenerationChange.overrides_added:type_name -> fairlead.v1.Override
+	32, // 10: fairlead.v1.GenerationChange.overrides_removed:type_name -> fairlead.v1.Override
+	33, // 11: fairlead.v1.VerdictChange.now:type_name -> fairlead.v1.TargetHealth
+	34, // 12: fairlead.v1.VerdictChange.before:type_name -> fairlead.v1.HealthStatus
+	27, // 13: fairlead.v1.MemberChange.agent:type_name -> fairlead.v1.AgentStatus
+	28, // 14: fairlead.v1.MemberChange.nameserver:type_name -> fairlead.v1.NameserverStatus
+	11, // 15: fairlead.v1.ListEventsRequest.filter:type_name -> fairlead.v1.EventFilter
+	35, // 16: fairlead.v1.ListEventsResponse.events:type_name -> fairlead.v1.AuditEvent
+	30, // 17: fairlead.v1.EventFilter.since:type_name -> google.protobuf.Timestamp
+	30, // 18: fairlead.v1.EventFilter.until:type_name -> google.protobuf.Timestamp
+	11, // 19: fairlead.v1.StreamEventsRequest.filter:type_name -> fairlead.v1.EventFilter
+	35, // 20: fairlead.v1.StreamEventsResponse.event:type_name -> fairlead.v1.AuditEvent
+	31, // 21: fairlead.v1.ExplainResponse.generation:type_name -> fairlead.v1.Generation
+	16, // 22: fairlead.v1.ExplainResponse.client:type_name -> fairlead.v1.ClientLocation
+	17, // 23: fairlead.v1.ExplainResponse.regions:type_name -> fairlead.v1.RegionExplanation
+	32, // 24: fairlead.v1.ExplainResponse.overrides:type_name -> fairlead.v1.Override
+	36, // 25: fairlead.v1.ExplainResponse.break_glass:type_name -> fairlead.v1.BreakGlassRecord
+	18, // 26: fairlead.v1.RegionExplanation.endpoints:type_name -> fairlead.v1.EndpointExplanation
+	33, // 27: fairlead.v1.EndpointExplanation.health:type_name -> fairlead.v1.TargetHealth
+	31, // 28: fairlead.v1.GetStatusResponse.generation:type_name -> fairlead.v1.Generation
+	25, // 29: fairlead.v1.GetStatusResponse.regions:type_name -> fairlead.v1.RegionStatus
+	26, // 30: fairlead.v1.GetStatusResponse.services:type_name -> fairlead.v1.ServiceStatus
+	27, // 31: fairlead.v1.GetStatusResponse.agents:type_name -> fairlead.v1.AgentStatus
+	28, // 32: fairlead.v1.GetStatusResponse.nameservers:type_name -> fairlead.v1.NameserverStatus
+	32, // 33: fairlead.v1.GetStatusResponse.overrides:type_name -> fairlead.v1.Override
+	23, // 34: fairlead.v1.GetStatusResponse.ignored_overrides:type_name -> fairlead.v1.IgnoredOverride
+	24, // 35: fairlead.v1.GetStatusResponse.certificates:type_name -> fairlead.v1.CertificateStatus
+	21, // 36: fairlead.v1.GetStatusResponse.latches:type_name -> fairlead.v1.LatchStatus
+	22, // 37: fairlead.v1.GetStatusResponse.guard:type_name -> fairlead.v1.GuardStatus
+	32, // 38: fairlead.v1.GetStatusResponse.scheduled:type_name -> fairlead.v1.Override
+	37, // 39: fairlead.v1.GetStatusResponse.break_glass:type_name -> fairlead.v1.BreakGlassStatus
+	38, // 40: fairlead.v1.LatchStatus.latch:type_name -> fairlead.v1.Latch
+	32, // 41: fairlead.v1.IgnoredOverride.override:type_name -> fairlead.v1.Override
+	30, // 42: fairlead.v1.CertificateStatus.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 43: fairlead.v1.ServiceStatus.problems:type_name -> fairlead.v1.EndpointExplanation
+	31, // 44: fairlead.v1.NameserverStatus.generation:type_name -> fairlead.v1.Generation
+	14, // 45: fairlead.v1.InsightService.Explain:input_type -> fairlead.v1.ExplainRequest
+	19, // 46: fairlead.v1.InsightService.GetStatus:input_type -> fairlead.v1.GetStatusRequest
+	2,  // 47: fairlead.v1.InsightService.Watch:input_type -> fairlead.v1.WatchRequest
+	9,  // 48: fairlead.v1.InsightService.ListEvents:input_type -> fairlead.v1.ListEventsRequest
+	12, // 49: fairlead.v1.InsightService.StreamEvents:input_type -> fairlead.v1.StreamEventsRequest
+	0,  // 50: fairlead.v1.InsightService.GetHistory:input_type -> fairlead.v1.GetHistoryRequest
+	15, // 51: fairlead.v1.InsightService.Explain:output_type -> fairlead.v1.ExplainResponse
+	20, // 52: fairlead.v1.InsightService.GetStatus:output_type -> fairlead.v1.GetStatusResponse
+	3,  // 53: fairlead.v1.InsightService.Watch:output_type -> fairlead.v1.WatchResponse
+	10, // 54: fairlead.v1.InsightService.ListEvents:output_type -> fairlead.v1.ListEventsResponse
+	13, // 55: fairlead.v1.InsightService.StreamEvents:output_type -> fairlead.v1.StreamEventsResponse
+	1,  // 56: fairlead.v1.InsightService.GetHistory:output_type -> fairlead.v1.GetHistoryResponse
+	51, // [51:57] is the sub-list for method output_type
+	45, // [45:51] is the sub-list for method input_type
+	45, // [45:45] is the sub-list for extension type_name
+	45, // [45:45] is the sub-list for extension extendee
+	0,  // [0:45] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_insight_service_proto_init() }
@@ -2463,6 +2800,7 @@ func file_fairlead_v1_insight_service_proto_init() {
 		return
 	}
 	file_fairlead_v1_health_proto_init()
+	file_fairlead_v1_override_service_proto_init()
 	file_fairlead_v1_resources_proto_init()
 	file_fairlead_v1_store_proto_init()
 	file_fairlead_v1_insight_service_proto_msgTypes[3].OneofWrappers = []any{
@@ -2472,15 +2810,15 @@ func file_fairlead_v1_insight_service_proto_init() {
 		(*WatchResponse_Heartbeat)(nil),
 		(*WatchResponse_Health)(nil),
 	}
-	file_fairlead_v1_insight_service_proto_msgTypes[13].OneofWrappers = []any{}
-	file_fairlead_v1_insight_service_proto_msgTypes[14].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[16].OneofWrappers = []any{}
+	file_fairlead_v1_insight_service_proto_msgTypes[17].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_insight_service_proto_rawDesc), len(file_fairlead_v1_insight_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

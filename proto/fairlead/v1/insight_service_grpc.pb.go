@@ -19,11 +19,12 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	InsightService_Explain_FullMethodName    = "/fairlead.v1.InsightService/Explain"
-	InsightService_GetStatus_FullMethodName  = "/fairlead.v1.InsightService/GetStatus"
-	InsightService_Watch_FullMethodName      = "/fairlead.v1.InsightService/Watch"
-	InsightService_ListEvents_FullMethodName = "/fairlead.v1.InsightService/ListEvents"
-	InsightService_GetHistory_FullMethodName = "/fairlead.v1.InsightService/GetHistory"
+	InsightService_Explain_FullMethodName      = "/fairlead.v1.InsightService/Explain"
+	InsightService_GetStatus_FullMethodName    = "/fairlead.v1.InsightService/GetStatus"
+	InsightService_Watch_FullMethodName        = "/fairlead.v1.InsightService/Watch"
+	InsightService_ListEvents_FullMethodName   = "/fairlead.v1.InsightService/ListEvents"
+	InsightService_StreamEvents_FullMethodName = "/fairlead.v1.InsightService/StreamEvents"
+	InsightService_GetHistory_FullMethodName   = "/fairlead.v1.InsightService/GetHistory"
 )
 
 // InsightServiceClient is the client API for InsightService service.
@@ -51,6 +52,12 @@ type InsightServiceClient interface {
 	//
 	// UNAVAILABLE: etcd does not answer.
 	ListEvents(ctx context.Context, in *ListEventsRequest, opts ...grpc.CallOption) (*ListEventsResponse, error)
+	// StreamEvents streams audit events as they are written, oldest first. An event is
+	// never left out: a reader that lost its stream goes on after the last one it read.
+	//
+	// UNAVAILABLE: etcd does not answer, or the controller stops. RESOURCE_EXHAUSTED:
+	// too many streams. OUT_OF_RANGE: what it asks to go on from is no longer kept.
+	StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error)
 	// GetHistory streams what the agents recorded of a service's targets, one
 	// message or more for each agent; agents that do not answer in time are named
 	// in the last message.
@@ -117,9 +124,28 @@ func (c *insightServiceClient) ListEvents(ctx context.Context, in *ListEventsReq
 	return out, nil
 }
 
+func (c *insightServiceClient) StreamEvents(ctx context.Context, in *StreamEventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &InsightService_ServiceDesc.Streams[1], InsightService_StreamEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamEventsRequest, StreamEventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_StreamEventsClient = grpc.ServerStreamingClient[StreamEventsResponse]
+
 func (c *insightServiceClient) GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetHistoryResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &InsightService_ServiceDesc.Streams[1], InsightService_GetHistory_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &InsightService_ServiceDesc.Streams[2], InsightService_GetHistory_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +187,12 @@ type InsightServiceServer interface {
 	//
 	// UNAVAILABLE: etcd does not answer.
 	ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error)
+	// StreamEvents streams audit events as they are written, oldest first. An event is
+	// never left out: a reader that lost its stream goes on after the last one it read.
+	//
+	// UNAVAILABLE: etcd does not answer, or the controller stops. RESOURCE_EXHAUSTED:
+	// too many streams. OUT_OF_RANGE: what it asks to go on from is no longer kept.
+	StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error
 	// GetHistory streams what the agents recorded of a service's targets, one
 	// message or more for each agent; agents that do not answer in time are named
 	// in the last message.
@@ -189,6 +221,9 @@ func (UnimplementedInsightServiceServer) Watch(*WatchRequest, grpc.ServerStreami
 }
 func (UnimplementedInsightServiceServer) ListEvents(context.Context, *ListEventsRequest) (*ListEventsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListEvents not implemented")
+}
+func (UnimplementedInsightServiceServer) StreamEvents(*StreamEventsRequest, grpc.ServerStreamingServer[StreamEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
 }
 func (UnimplementedInsightServiceServer) GetHistory(*GetHistoryRequest, grpc.ServerStreamingServer[GetHistoryResponse]) error {
 	return status.Error(codes.Unimplemented, "method GetHistory not implemented")
@@ -279,6 +314,17 @@ func _InsightService_ListEvents_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _InsightService_StreamEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamEventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(InsightServiceServer).StreamEvents(m, &grpc.GenericServerStream[StreamEventsRequest, StreamEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type InsightService_StreamEventsServer = grpc.ServerStreamingServer[StreamEventsResponse]
+
 func _InsightService_GetHistory_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(GetHistoryRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -314,6 +360,11 @@ var InsightService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Watch",
 			Handler:       _InsightService_Watch_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamEvents",
+			Handler:       _InsightService_StreamEvents_Handler,
 			ServerStreams: true,
 		},
 		{

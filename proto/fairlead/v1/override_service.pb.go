@@ -10,6 +10,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -451,11 +452,20 @@ type DrainRegionRequest struct {
 	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
 	// The person or system; default: the caller's identity.
 	Author string `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
-	// After this a controller removes the drain; 0: it stays.
+	// After this a controller removes the drain; 0: it stays. Unset: as the safety
+	// policy says. With a start_time it counts from there.
 	ExpireAfter *durationpb.Duration `protobuf:"bytes,6,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
 	RequestId   string               `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// Wait so long for every connected nameserver; 0: do not.
-	Wait          *durationpb.Duration `protobuf:"bytes,8,opt,name=wait,proto3" json:"wait,omitempty"`
+	Wait *durationpb.Duration `protobuf:"bytes,8,opt,name=wait,proto3" json:"wait,omitempty"`
+	// Let it begin then; unset: now.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// Pass the safety rules that are not absolute.
+	Force bool `protobuf:"varint,10,opt,name=force,proto3" json:"force,omitempty"`
+	// Judge it, and write nothing.
+	DryRun bool `protobuf:"varint,11,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	// That of the drain that is to be replaced; empty: whatever stands.
+	Etag          string `protobuf:"bytes,12,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -546,11 +556,41 @@ func (x *DrainRegionRequest) GetWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *DrainRegionRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *DrainRegionRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *DrainRegionRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *DrainRegionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 type DrainRegionResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Override      *Override              `protobuf:"bytes,1,opt,name=override,proto3" json:"override,omitempty"`
-	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
-	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Override    *Override              `protobuf:"bytes,1,opt,name=override,proto3" json:"override,omitempty"`
+	Generation  *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	// How the safety rules judged it; unset when it stood already.
+	Safety        *SafetyDecision `protobuf:"bytes,4,opt,name=safety,proto3" json:"safety,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -606,17 +646,27 @@ func (x *DrainRegionResponse) GetConvergence() *Convergence {
 	return nil
 }
 
+func (x *DrainRegionResponse) GetSafety() *SafetyDecision {
+	if x != nil {
+		return x.Safety
+	}
+	return nil
+}
+
 type UndrainRegionRequest struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Region           string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
 	AvailabilityZone string                 `protobuf:"bytes,2,opt,name=availability_zone,json=availabilityZone,proto3" json:"availability_zone,omitempty"`
 	Service          string                 `protobuf:"bytes,3,opt,name=service,proto3" json:"service,omitempty"`
-	Reason           string                 `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
-	Author           string                 `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
-	RequestId        string                 `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Wait             *durationpb.Duration   `protobuf:"bytes,7,opt,name=wait,proto3" json:"wait,omitempty"`
-	unknownFields    protoimpl.UnknownFields
-	sizeCache        protoimpl.SizeCache
+	// Required.
+	Reason    string               `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Author    string               `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	RequestId string               `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Wait      *durationpb.Duration `protobuf:"bytes,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	// That of the drain that is to be removed; empty: whatever stands.
+	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UndrainRegionRequest) Reset() {
@@ -698,6 +748,13 @@ func (x *UndrainRegionRequest) GetWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *UndrainRegionRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
 type UndrainRegionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The drains that were removed; none when the region was not drained.
@@ -760,7 +817,10 @@ func (x *UndrainRegionResponse) GetConvergence() *Convergence {
 }
 
 type ListOverridesRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000; default 1000.
+	PageSize      int32  `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -795,10 +855,30 @@ func (*ListOverridesRequest) Descriptor() ([]byte, []int) {
 	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{12}
 }
 
+func (x *ListOverridesRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListOverridesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 type ListOverridesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Overrides     []*Override            `protobuf:"bytes,1,rep,name=overrides,proto3" json:"overrides,omitempty"`
-	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In force.
+	Overrides  []*Override `protobuf:"bytes,1,rep,name=overrides,proto3" json:"overrides,omitempty"`
+	Generation *Generation `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Their time is to come.
+	Scheduled     []*Override `protobuf:"bytes,3,rep,name=scheduled,proto3" json:"scheduled,omitempty"`
+	NextPageToken string      `protobuf:"bytes,4,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// What nameservers were told directly, in the first page.
+	BreakGlass    []*BreakGlassStatus `protobuf:"bytes,5,rep,name=break_glass,json=breakGlass,proto3" json:"break_glass,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -847,6 +927,834 @@ func (x *ListOverridesResponse) GetGeneration() *Generation {
 	return nil
 }
 
+func (x *ListOverridesResponse) GetScheduled() []*Override {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+func (x *ListOverridesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListOverridesResponse) GetBreakGlass() []*BreakGlassStatus {
+	if x != nil {
+		return x.BreakGlass
+	}
+	return nil
+}
+
+// BreakGlassStatus is a break-glass record and who holds it.
+type BreakGlassStatus struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Record *BreakGlassRecord      `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"`
+	// Nameservers at which it stands.
+	Nameservers []string `protobuf:"bytes,2,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
+	// Connected ones at which it does not, though they are registered.
+	Missing       []string `protobuf:"bytes,3,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassStatus) Reset() {
+	*x = BreakGlassStatus{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassStatus) ProtoMessage() {}
+
+func (x *BreakGlassStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassStatus.ProtoReflect.Descriptor instead.
+func (*BreakGlassStatus) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *BreakGlassStatus) GetRecord() *BreakGlassRecord {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *BreakGlassStatus) GetNameservers() []string {
+	if x != nil {
+		return x.Nameservers
+	}
+	return nil
+}
+
+func (x *BreakGlassStatus) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
+type CreateOverrideRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Action OverrideAction         `protobuf:"varint,1,opt,name=action,proto3,enum=fairlead.v1.OverrideAction" json:"action,omitempty"`
+	Scope  *OverrideScope         `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Required.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The person or system; default: the caller's identity.
+	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// As in DrainRegionRequest.
+	ExpireAfter   *durationpb.Duration   `protobuf:"bytes,5,opt,name=expire_after,json=expireAfter,proto3" json:"expire_after,omitempty"`
+	StartTime     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	Force         bool                   `protobuf:"varint,7,opt,name=force,proto3" json:"force,omitempty"`
+	DryRun        bool                   `protobuf:"varint,8,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	Etag          string                 `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	RequestId     string                 `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Wait          *durationpb.Duration   `protobuf:"bytes,11,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOverrideRequest) Reset() {
+	*x = CreateOverrideRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOverrideRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOverrideRequest) ProtoMessage() {}
+
+func (x *CreateOverrideRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOverrideRequest.ProtoReflect.Descriptor instead.
+func (*CreateOverrideRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *CreateOverrideRequest) GetAction() OverrideAction {
+	if x != nil {
+		return x.Action
+	}
+	return OverrideAction_OVERRIDE_ACTION_UNSPECIFIED
+}
+
+func (x *CreateOverrideRequest) GetScope() *OverrideScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *CreateOverrideRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *CreateOverrideRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *CreateOverrideRequest) GetExpireAfter() *durationpb.Duration {
+	if x != nil {
+		return x.ExpireAfter
+	}
+	return nil
+}
+
+func (x *CreateOverrideRequest) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *CreateOverrideRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *CreateOverrideRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+func (x *CreateOverrideRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *CreateOverrideRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *CreateOverrideRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type CreateOverrideResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Override      *Override              `protobuf:"bytes,1,opt,name=override,proto3" json:"override,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	Safety        *SafetyDecision        `protobuf:"bytes,4,opt,name=safety,proto3" json:"safety,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateOverrideResponse) Reset() {
+	*x = CreateOverrideResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateOverrideResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateOverrideResponse) ProtoMessage() {}
+
+func (x *CreateOverrideResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateOverrideResponse.ProtoReflect.Descriptor instead.
+func (*CreateOverrideResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *CreateOverrideResponse) GetOverride() *Override {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
+func (x *CreateOverrideResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *CreateOverrideResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
+func (x *CreateOverrideResponse) GetSafety() *SafetyDecision {
+	if x != nil {
+		return x.Safety
+	}
+	return nil
+}
+
+type DeleteOverrideRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One override; or
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// what was made for exactly this scope by this action.
+	Action OverrideAction `protobuf:"varint,2,opt,name=action,proto3,enum=fairlead.v1.OverrideAction" json:"action,omitempty"`
+	Scope  *OverrideScope `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// Required.
+	Reason        string               `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	Author        string               `protobuf:"bytes,5,opt,name=author,proto3" json:"author,omitempty"`
+	Etag          string               `protobuf:"bytes,6,opt,name=etag,proto3" json:"etag,omitempty"`
+	RequestId     string               `protobuf:"bytes,7,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Wait          *durationpb.Duration `protobuf:"bytes,8,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOverrideRequest) Reset() {
+	*x = DeleteOverrideRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOverrideRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOverrideRequest) ProtoMessage() {}
+
+func (x *DeleteOverrideRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOverrideRequest.ProtoReflect.Descriptor instead.
+func (*DeleteOverrideRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeleteOverrideRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetAction() OverrideAction {
+	if x != nil {
+		return x.Action
+	}
+	return OverrideAction_OVERRIDE_ACTION_UNSPECIFIED
+}
+
+func (x *DeleteOverrideRequest) GetScope() *OverrideScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *DeleteOverrideRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *DeleteOverrideRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type DeleteOverrideResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Removed       []*Override            `protobuf:"bytes,1,rep,name=removed,proto3" json:"removed,omitempty"`
+	Generation    *Generation            `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence   *Convergence           `protobuf:"bytes,3,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteOverrideResponse) Reset() {
+	*x = DeleteOverrideResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteOverrideResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteOverrideResponse) ProtoMessage() {}
+
+func (x *DeleteOverrideResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteOverrideResponse.ProtoReflect.Descriptor instead.
+func (*DeleteOverrideResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *DeleteOverrideResponse) GetRemoved() []*Override {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *DeleteOverrideResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *DeleteOverrideResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
+type EndBreakGlassRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Required.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Author string `protobuf:"bytes,3,opt,name=author,proto3" json:"author,omitempty"`
+	// Keep what it did, as an override of the control plane that stands for as long as
+	// the record would have; of an undrain, remove the drains of its scope.
+	Adopt         bool                 `protobuf:"varint,4,opt,name=adopt,proto3" json:"adopt,omitempty"`
+	Force         bool                 `protobuf:"varint,5,opt,name=force,proto3" json:"force,omitempty"`
+	RequestId     string               `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Wait          *durationpb.Duration `protobuf:"bytes,7,opt,name=wait,proto3" json:"wait,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndBreakGlassRequest) Reset() {
+	*x = EndBreakGlassRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndBreakGlassRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndBreakGlassRequest) ProtoMessage() {}
+
+func (x *EndBreakGlassRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndBreakGlassRequest.ProtoReflect.Descriptor instead.
+func (*EndBreakGlassRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *EndBreakGlassRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *EndBreakGlassRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *EndBreakGlassRequest) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *EndBreakGlassRequest) GetAdopt() bool {
+	if x != nil {
+		return x.Adopt
+	}
+	return false
+}
+
+func (x *EndBreakGlassRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+func (x *EndBreakGlassRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *EndBreakGlassRequest) GetWait() *durationpb.Duration {
+	if x != nil {
+		return x.Wait
+	}
+	return nil
+}
+
+type EndBreakGlassResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	End   *BreakGlassEnd         `protobuf:"bytes,1,opt,name=end,proto3" json:"end,omitempty"`
+	// What was adopted.
+	Override      *Override       `protobuf:"bytes,2,opt,name=override,proto3" json:"override,omitempty"`
+	Removed       []*Override     `protobuf:"bytes,3,rep,name=removed,proto3" json:"removed,omitempty"`
+	Generation    *Generation     `protobuf:"bytes,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence   *Convergence    `protobuf:"bytes,5,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	Safety        *SafetyDecision `protobuf:"bytes,6,opt,name=safety,proto3" json:"safety,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EndBreakGlassResponse) Reset() {
+	*x = EndBreakGlassResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EndBreakGlassResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EndBreakGlassResponse) ProtoMessage() {}
+
+func (x *EndBreakGlassResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EndBreakGlassResponse.ProtoReflect.Descriptor instead.
+func (*EndBreakGlassResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *EndBreakGlassResponse) GetEnd() *BreakGlassEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *EndBreakGlassResponse) GetOverride() *Override {
+	if x != nil {
+		return x.Override
+	}
+	return nil
+}
+
+func (x *EndBreakGlassResponse) GetRemoved() []*Override {
+	if x != nil {
+		return x.Removed
+	}
+	return nil
+}
+
+func (x *EndBreakGlassResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *EndBreakGlassResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
+func (x *EndBreakGlassResponse) GetSafety() *SafetyDecision {
+	if x != nil {
+		return x.Safety
+	}
+	return nil
+}
+
+type GetOverrideProgressRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Scope *OverrideScope         `protobuf:"bytes,1,opt,name=scope,proto3" json:"scope,omitempty"`
+	// The change; unset: the newest generation.
+	Generation    *Generation `protobuf:"bytes,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetOverrideProgressRequest) Reset() {
+	*x = GetOverrideProgressRequest{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOverrideProgressRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOverrideProgressRequest) ProtoMessage() {}
+
+func (x *GetOverrideProgressRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOverrideProgressRequest.ProtoReflect.Descriptor instead.
+func (*GetOverrideProgressRequest) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *GetOverrideProgressRequest) GetScope() *OverrideScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressRequest) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+type GetOverrideProgressResponse struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Generation  *Generation            `protobuf:"bytes,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	Convergence *Convergence           `protobuf:"bytes,2,opt,name=convergence,proto3" json:"convergence,omitempty"`
+	// By name; those that are connected and answered in time, and the registered ones.
+	Nameservers []*NameserverUsage `protobuf:"bytes,3,rep,name=nameservers,proto3" json:"nameservers,omitempty"`
+	// The largest TTL of the answers that may still be in caches, in seconds.
+	Ttl uint32 `protobuf:"varint,4,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// When the last compliant cache forgets them, as far as the nameservers that
+	// answered know; unset: none holds any.
+	CachedUntil *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=cached_until,json=cachedUntil,proto3" json:"cached_until,omitempty"`
+	// Nameservers that serve an older generation or did not answer: what they say is
+	// not in the above.
+	Unknown []string `protobuf:"bytes,6,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	// Answers with drained endpoints as the last resort, since the nameservers started.
+	LastResortAnswers uint64 `protobuf:"varint,7,opt,name=last_resort_answers,json=lastResortAnswers,proto3" json:"last_resort_answers,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *GetOverrideProgressResponse) Reset() {
+	*x = GetOverrideProgressResponse{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetOverrideProgressResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetOverrideProgressResponse) ProtoMessage() {}
+
+func (x *GetOverrideProgressResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetOverrideProgressResponse.ProtoReflect.Descriptor instead.
+func (*GetOverrideProgressResponse) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetOverrideProgressResponse) GetGeneration() *Generation {
+	if x != nil {
+		return x.Generation
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressResponse) GetConvergence() *Convergence {
+	if x != nil {
+		return x.Convergence
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressResponse) GetNameservers() []*NameserverUsage {
+	if x != nil {
+		return x.Nameservers
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressResponse) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *GetOverrideProgressResponse) GetCachedUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CachedUntil
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressResponse) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *GetOverrideProgressResponse) GetLastResortAnswers() uint64 {
+	if x != nil {
+		return x.LastResortAnswers
+	}
+	return 0
+}
+
+// NameserverUsage is what a nameserver answered with the endpoints of a scope.
+type NameserverUsage struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Nameserver string                 `protobuf:"bytes,1,opt,name=nameserver,proto3" json:"nameserver,omitempty"`
+	// Unset: it did not answer.
+	Usage         *UsageReport `protobuf:"bytes,2,opt,name=usage,proto3" json:"usage,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NameserverUsage) Reset() {
+	*x = NameserverUsage{}
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NameserverUsage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NameserverUsage) ProtoMessage() {}
+
+func (x *NameserverUsage) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NameserverUsage.ProtoReflect.Descriptor instead.
+func (*NameserverUsage) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *NameserverUsage) GetNameserver() string {
+	if x != nil {
+		return x.Nameserver
+	}
+	return ""
+}
+
+func (x *NameserverUsage) GetUsage() *UsageReport {
+	if x != nil {
+		return x.Usage
+	}
+	return nil
+}
+
 type ReleaseLatchRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// failback/SERVICE/REGION, or guard.
@@ -866,7 +1774,7 @@ type ReleaseLatchRequest struct {
 
 func (x *ReleaseLatchRequest) Reset() {
 	*x = ReleaseLatchRequest{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -878,7 +1786,7 @@ func (x *ReleaseLatchRequest) String() string {
 func (*ReleaseLatchRequest) ProtoMessage() {}
 
 func (x *ReleaseLatchRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[14]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -891,7 +1799,7 @@ func (x *ReleaseLatchRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLatchRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseLatchRequest) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{14}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ReleaseLatchRequest) GetLatch() string {
@@ -947,7 +1855,7 @@ type ReleaseLatchResponse struct {
 
 func (x *ReleaseLatchResponse) Reset() {
 	*x = ReleaseLatchResponse{}
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -959,7 +1867,7 @@ func (x *ReleaseLatchResponse) String() string {
 func (*ReleaseLatchResponse) ProtoMessage() {}
 
 func (x *ReleaseLatchResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_override_service_proto_msgTypes[15]
+	mi := &file_fairlead_v1_override_service_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -972,7 +1880,7 @@ func (x *ReleaseLatchResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLatchResponse.ProtoReflect.Descriptor instead.
 func (*ReleaseLatchResponse) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{15}
+	return file_fairlead_v1_override_service_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ReleaseLatchResponse) GetRelease() *LatchRelease {
@@ -1000,7 +1908,7 @@ var File_fairlead_v1_override_service_proto protoreflect.FileDescriptor
 
 const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\n" +
-	"\"fairlead/v1/override_service.proto\x12\vfairlead.v1\x1a!fairlead/v1/catalog_service.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\"*\n" +
+	"\"fairlead/v1/override_service.proto\x12\vfairlead.v1\x1a!fairlead/v1/catalog_service.proto\x1a\x1efairlead/v1/feed_service.proto\x1a\x1bfairlead/v1/resources.proto\x1a\x17fairlead/v1/store.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"*\n" +
 	"\x10GetRegionRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\"y\n" +
 	"\x11GetRegionResponse\x12+\n" +
@@ -1034,7 +1942,7 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x127\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation\"\xaf\x02\n" +
+	"generation\"\xad\x03\n" +
 	"\x12DrainRegionRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
 	"\x11availability_zone\x18\x02 \x01(\tR\x10availabilityZone\x12\x18\n" +
@@ -1044,13 +1952,20 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\fexpire_after\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\a \x01(\tR\trequestId\x12-\n" +
-	"\x04wait\x18\b \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xbd\x01\n" +
+	"\x04wait\x18\b \x01(\v2\x19.google.protobuf.DurationR\x04wait\x129\n" +
+	"\n" +
+	"start_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x14\n" +
+	"\x05force\x18\n" +
+	" \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\v \x01(\bR\x06dryRun\x12\x12\n" +
+	"\x04etag\x18\f \x01(\tR\x04etag\"\xf2\x01\n" +
 	"\x13DrainRegionResponse\x121\n" +
 	"\boverride\x18\x01 \x01(\v2\x15.fairlead.v1.OverrideR\boverride\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12:\n" +
-	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"\xf3\x01\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\x123\n" +
+	"\x06safety\x18\x04 \x01(\v2\x1b.fairlead.v1.SafetyDecisionR\x06safety\"\x87\x02\n" +
 	"\x14UndrainRegionRequest\x12\x16\n" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
 	"\x11availability_zone\x18\x02 \x01(\tR\x10availabilityZone\x12\x18\n" +
@@ -1059,19 +1974,107 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\x06author\x18\x05 \x01(\tR\x06author\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x06 \x01(\tR\trequestId\x12-\n" +
-	"\x04wait\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xbd\x01\n" +
+	"\x04wait\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04wait\x12\x12\n" +
+	"\x04etag\x18\b \x01(\tR\x04etag\"\xbd\x01\n" +
 	"\x15UndrainRegionResponse\x12/\n" +
 	"\aremoved\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\aremoved\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12:\n" +
-	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"\x16\n" +
-	"\x14ListOverridesRequest\"\x85\x01\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"R\n" +
+	"\x14ListOverridesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\xa2\x02\n" +
 	"\x15ListOverridesResponse\x123\n" +
 	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x127\n" +
 	"\n" +
 	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
-	"generation\"\xbd\x01\n" +
+	"generation\x123\n" +
+	"\tscheduled\x18\x03 \x03(\v2\x15.fairlead.v1.OverrideR\tscheduled\x12&\n" +
+	"\x0fnext_page_token\x18\x04 \x01(\tR\rnextPageToken\x12>\n" +
+	"\vbreak_glass\x18\x05 \x03(\v2\x1d.fairlead.v1.BreakGlassStatusR\n" +
+	"breakGlass\"\x85\x01\n" +
+	"\x10BreakGlassStatus\x125\n" +
+	"\x06record\x18\x01 \x01(\v2\x1d.fairlead.v1.BreakGlassRecordR\x06record\x12 \n" +
+	"\vnameservers\x18\x02 \x03(\tR\vnameservers\x12\x18\n" +
+	"\amissing\x18\x03 \x03(\tR\amissing\"\xb8\x03\n" +
+	"\x15CreateOverrideRequest\x123\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x1b.fairlead.v1.OverrideActionR\x06action\x120\n" +
+	"\x05scope\x18\x02 \x01(\v2\x1a.fairlead.v1.OverrideScopeR\x05scope\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12<\n" +
+	"\fexpire_after\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\vexpireAfter\x129\n" +
+	"\n" +
+	"start_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x14\n" +
+	"\x05force\x18\a \x01(\bR\x05force\x12\x17\n" +
+	"\adry_run\x18\b \x01(\bR\x06dryRun\x12\x12\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\n" +
+	" \x01(\tR\trequestId\x12-\n" +
+	"\x04wait\x18\v \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xf5\x01\n" +
+	"\x16CreateOverrideResponse\x121\n" +
+	"\boverride\x18\x01 \x01(\v2\x15.fairlead.v1.OverrideR\boverride\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\x123\n" +
+	"\x06safety\x18\x04 \x01(\v2\x1b.fairlead.v1.SafetyDecisionR\x06safety\"\xa0\x02\n" +
+	"\x15DeleteOverrideRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x1b.fairlead.v1.OverrideActionR\x06action\x120\n" +
+	"\x05scope\x18\x03 \x01(\v2\x1a.fairlead.v1.OverrideScopeR\x05scope\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x05 \x01(\tR\x06author\x12\x12\n" +
+	"\x04etag\x18\x06 \x01(\tR\x04etag\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\a \x01(\tR\trequestId\x12-\n" +
+	"\x04wait\x18\b \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xbe\x01\n" +
+	"\x16DeleteOverrideResponse\x12/\n" +
+	"\aremoved\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\aremoved\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x03 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\"\xd0\x01\n" +
+	"\x14EndBreakGlassRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06author\x18\x03 \x01(\tR\x06author\x12\x14\n" +
+	"\x05adopt\x18\x04 \x01(\bR\x05adopt\x12\x14\n" +
+	"\x05force\x18\x05 \x01(\bR\x05force\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12-\n" +
+	"\x04wait\x18\a \x01(\v2\x19.google.protobuf.DurationR\x04wait\"\xd3\x02\n" +
+	"\x15EndBreakGlassResponse\x12,\n" +
+	"\x03end\x18\x01 \x01(\v2\x1a.fairlead.v1.BreakGlassEndR\x03end\x121\n" +
+	"\boverride\x18\x02 \x01(\v2\x15.fairlead.v1.OverrideR\boverride\x12/\n" +
+	"\aremoved\x18\x03 \x03(\v2\x15.fairlead.v1.OverrideR\aremoved\x127\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x05 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\x123\n" +
+	"\x06safety\x18\x06 \x01(\v2\x1b.fairlead.v1.SafetyDecisionR\x06safety\"\x87\x01\n" +
+	"\x1aGetOverrideProgressRequest\x120\n" +
+	"\x05scope\x18\x01 \x01(\v2\x1a.fairlead.v1.OverrideScopeR\x05scope\x127\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\"\xed\x02\n" +
+	"\x1bGetOverrideProgressResponse\x127\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\n" +
+	"generation\x12:\n" +
+	"\vconvergence\x18\x02 \x01(\v2\x18.fairlead.v1.ConvergenceR\vconvergence\x12>\n" +
+	"\vnameservers\x18\x03 \x03(\v2\x1c.fairlead.v1.NameserverUsageR\vnameservers\x12\x10\n" +
+	"\x03ttl\x18\x04 \x01(\rR\x03ttl\x12=\n" +
+	"\fcached_until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vcachedUntil\x12\x18\n" +
+	"\aunknown\x18\x06 \x03(\tR\aunknown\x12.\n" +
+	"\x13last_resort_answers\x18\a \x01(\x04R\x11lastResortAnswers\"a\n" +
+	"\x0fNameserverUsage\x12\x1e\n" +
+	"\n" +
+	"nameserver\x18\x01 \x01(\tR\n" +
+	"nameserver\x12.\n" +
+	"\x05usage\x18\x02 \x01(\v2\x18.fairlead.v1.UsageReportR\x05usage\"\xbd\x01\n" +
 	"\x13ReleaseLatchRequest\x12\x14\n" +
 	"\x05latch\x18\x01 \x01(\tR\x05latch\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x16\n" +
@@ -1090,8 +2093,12 @@ const file_fairlead_v1_override_service_proto_rawDesc = "" +
 	"\tGetRegion\x12\x1d.fairlead.v1.GetRegionRequest\x1a\x1e.fairlead.v1.GetRegionResponse\x12P\n" +
 	"\vListRegions\x12\x1f.fairlead.v1.ListRegionsRequest\x1a .fairlead.v1.ListRegionsResponse\x12P\n" +
 	"\vDrainRegion\x12\x1f.fairlead.v1.DrainRegionRequest\x1a .fairlead.v1.DrainRegionResponse\x12V\n" +
-	"\rUndrainRegion\x12!.fairlead.v1.UndrainRegionRequest\x1a\".fairlead.v1.UndrainRegionResponse2\xbe\x01\n" +
-	"\x0fOverrideService\x12V\n" +
+	"\rUndrainRegion\x12!.fairlead.v1.UndrainRegionRequest\x1a\".fairlead.v1.UndrainRegionResponse2\xb6\x04\n" +
+	"\x0fOverrideService\x12Y\n" +
+	"\x0eCreateOverride\x12\".fairlead.v1.CreateOverrideRequest\x1a#.fairlead.v1.CreateOverrideResponse\x12Y\n" +
+	"\x0eDeleteOverride\x12\".fairlead.v1.DeleteOverrideRequest\x1a#.fairlead.v1.DeleteOverrideResponse\x12V\n" +
+	"\rEndBreakGlass\x12!.fairlead.v1.EndBreakGlassRequest\x1a\".fairlead.v1.EndBreakGlassResponse\x12h\n" +
+	"\x13GetOverrideProgress\x12'.fairlead.v1.GetOverrideProgressRequest\x1a(.fairlead.v1.GetOverrideProgressResponse\x12V\n" +
 	"\rListOverrides\x12!.fairlead.v1.ListOverridesRequest\x1a\".fairlead.v1.ListOverridesResponse\x12S\n" +
 	"\fReleaseLatch\x12 .fairlead.v1.ReleaseLatchRequest\x1a!.fairlead.v1.ReleaseLatchResponse2\x9f\x01\n" +
 	"\vZoneService\x12D\n" +
@@ -1110,77 +2117,136 @@ func file_fairlead_v1_override_service_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_override_service_proto_rawDescData
 }
 
-var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_fairlead_v1_override_service_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_fairlead_v1_override_service_proto_goTypes = []any{
-	(*GetRegionRequest)(nil),      // 0: fairlead.v1.GetRegionRequest
-	(*GetRegionResponse)(nil),     // 1: fairlead.v1.GetRegionResponse
-	(*ListRegionsRequest)(nil),    // 2: fairlead.v1.ListRegionsRequest
-	(*ListRegionsResponse)(nil),   // 3: fairlead.v1.ListRegionsResponse
-	(*GetZoneRequest)(nil),        // 4: fairlead.v1.GetZoneRequest
-	(*GetZoneResponse)(nil),       // 5: fairlead.v1.GetZoneResponse
-	(*ListZonesRequest)(nil),      // 6: fairlead.v1.ListZonesRequest
-	(*ListZonesResponse)(nil),     // 7: fairlead.v1.ListZonesResponse
-	(*DrainRegionRequest)(nil),    // 8: fairlead.v1.DrainRegionRequest
-	(*DrainRegionResponse)(nil),   // 9: fairlead.v1.DrainRegionResponse
-	(*UndrainRegionRequest)(nil),  // 10: fairlead.v1.UndrainRegionRequest
-	(*UndrainRegionResponse)(nil), // 11: fairlead.v1.UndrainRegionResponse
-	(*ListOverridesRequest)(nil),  // 12: fairlead.v1.ListOverridesRequest
-	(*ListOverridesResponse)(nil), // 13: fairlead.v1.ListOverridesResponse
-	(*ReleaseLatchRequest)(nil),   // 14: fairlead.v1.ReleaseLatchRequest
-	(*ReleaseLatchResponse)(nil),  // 15: fairlead.v1.ReleaseLatchResponse
-	(*Region)(nil),                // 16: fairlead.v1.Region
-	(*Generation)(nil),            // 17: fairlead.v1.Generation
-	(*Zone)(nil),                  // 18: fairlead.v1.Zone
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
-	(*Override)(nil),              // 20: fairlead.v1.Override
-	(*Convergence)(nil),           // 21: fairlead.v1.Convergence
-	(*LatchRelease)(nil),          // 22: fairlead.v1.LatchRelease
+	(*GetRegionRequest)(nil),            // 0: fairlead.v1.GetRegionRequest
+	(*GetRegionResponse)(nil),           // 1: fairlead.v1.GetRegionResponse
+	(*ListRegionsRequest)(nil),          // 2: fairlead.v1.ListRegionsRequest
+	(*ListRegionsResponse)(nil),         // 3: fairlead.v1.ListRegionsResponse
+	(*GetZoneRequest)(nil),              // 4: fairlead.v1.GetZoneRequest
+	(*GetZoneResponse)(nil),             // 5: fairlead.v1.GetZoneResponse
+	(*ListZonesRequest)(nil),            // 6: fairlead.v1.ListZonesRequest
+	(*ListZonesResponse)(nil),           // 7: fairlead.v1.ListZonesResponse
+	(*DrainRegionRequest)(nil),          // 8: fairlead.v1.DrainRegionRequest
+	(*DrainRegionResponse)(nil),         // 9: fairlead.v1.DrainRegionResponse
+	(*UndrainRegionRequest)(nil),        // 10: fairlead.v1.UndrainRegionRequest
+	(*UndrainRegionResponse)(nil),       // 11: fairlead.v1.UndrainRegionResponse
+	(*ListOverridesRequest)(nil),        // 12: fairlead.v1.ListOverridesRequest
+	(*ListOverridesResponse)(nil),       // 13: fairlead.v1.ListOverridesResponse
+	(*BreakGlassStatus)(nil),            // 14: fairlead.v1.BreakGlassStatus
+	(*CreateOverrideRequest)(nil),       // 15: fairlead.v1.CreateOverrideRequest
+	(*CreateOverrideResponse)(nil),      // 16: fairlead.v1.CreateOverrideResponse
+	(*DeleteOverrideRequest)(nil),       // 17: fairlead.v1.DeleteOverrideRequest
+	(*DeleteOverrideResponse)(nil),      // 18: fairlead.v1.DeleteOverrideResponse
+	(*EndBreakGlassRequest)(nil),        // 19: fairlead.v1.EndBreakGlassRequest
+	(*EndBreakGlassResponse)(nil),       // 20: fairlead.v1.EndBreakGlassResponse
+	(*GetOverrideProgressRequest)(nil),  // 21: fairlead.v1.GetOverrideProgressRequest
+	(*GetOverrideProgressResponse)(nil), // 22: fairlead.v1.GetOverrideProgressResponse
+	(*NameserverUsage)(nil),             // 23: fairlead.v1.NameserverUsage
+	(*ReleaseLatchRequest)(nil),         // 24: fairlead.v1.ReleaseLatchRequest
+	(*ReleaseLatchResponse)(nil),        // 25: fairlead.v1.ReleaseLatchResponse
+	(*Region)(nil),                      // 26: fairlead.v1.Region
+	(*Generation)(nil),                  // 27: fairlead.v1.Generation
+	(*Zone)(nil),                        // 28: fairlead.v1.Zone
+	(*durationpb.Duration)(nil),         // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),       // 30: google.protobuf.Timestamp
+	(*Override)(nil),                    // 31: fairlead.v1.Override
+	(*Convergence)(nil),                 // 32: fairlead.v1.Convergence
+	(*SafetyDecision)(nil),              // 33: fairlead.v1.SafetyDecision
+	(*BreakGlassRecord)(nil),            // 34: fairlead.v1.BreakGlassRecord
+	(OverrideAction)(0),                 // 35: fairlead.v1.OverrideAction
+	(*OverrideScope)(nil),               // 36: fairlead.v1.OverrideScope
+	(*BreakGlassEnd)(nil),               // 37: fairlead.v1.BreakGlassEnd
+	(*UsageReport)(nil),                 // 38: fairlead.v1.UsageReport
+	(*LatchRelease)(nil),                // 39: fairlead.v1.LatchRelease
 }
 var file_fairlead_v1_override_service_proto_depIdxs = []int32{
-	16, // 0: fairlead.v1.GetRegionResponse.region:type_name -> fairlead.v1.Region
-	17, // 1: fairlead.v1.GetRegionResponse.generation:type_name -> fairlead.v1.Generation
-	16, // 2: fairlead.v1.ListRegionsResponse.regions:type_name -> fairlead.v1.Region
-	17, // 3: fairlead.v1.ListRegionsResponse.generation:type_name -> fairlead.v1.Generation
-	18, // 4: fairlead.v1.GetZoneResponse.zone:type_name -> fairlead.v1.Zone
-	17, // 5: fairlead.v1.GetZoneResponse.generation:type_name -> fairlead.v1.Generation
-	18, // 6: fairlead.v1.ListZonesResponse.zones:type_name -> fairlead.v1.Zone
-	17, // 7: fairlead.v1.ListZonesResponse.generation:type_name -> fairlead.v1.Generation
-	19, // 8: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
-	19, // 9: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	20, // 10: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
-	17, // 11: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	21, // 12: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	19, // 13: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
-	20, // 14: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
-	17, // 15: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
-	21, // 16: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
-	20, // 17: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
-	17, // 18: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
-	19, // 19: fairlead.v1.ReleaseLatchRequest.wait:type_name -> google.protobuf.Duration
-	22, // 20: fairlead.v1.ReleaseLatchResponse.release:type_name -> fairlead.v1.LatchRelease
-	17, // 21: fairlead.v1.ReleaseLatchResponse.generation:type_name -> fairlead.v1.Generation
-	21, // 22: fairlead.v1.ReleaseLatchResponse.convergence:type_name -> fairlead.v1.Convergence
-	0,  // 23: fairlead.v1.RegionService.GetRegion:input_type -> fairlead.v1.GetRegionRequest
-	2,  // 24: fairlead.v1.RegionService.ListRegions:input_type -> fairlead.v1.ListRegionsRequest
-	8,  // 25: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
-	10, // 26: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
-	12, // 27: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
-	14, // 28: fairlead.v1.OverrideService.ReleaseLatch:input_type -> fairlead.v1.ReleaseLatchRequest
-	4,  // 29: fairlead.v1.ZoneService.GetZone:input_type -> fairlead.v1.GetZoneRequest
-	6,  // 30: fairlead.v1.ZoneService.ListZones:input_type -> fairlead.v1.ListZonesRequest
-	1,  // 31: fairlead.v1.RegionService.GetRegion:output_type -> fairlead.v1.GetRegionResponse
-	3,  // 32: fairlead.v1.RegionService.ListRegions:output_type -> fairlead.v1.ListRegionsResponse
-	9,  // 33: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
-	11, // 34: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
-	13, // 35: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
-	15, // 36: fairlead.v1.OverrideService.ReleaseLatch:output_type -> fairlead.v1.ReleaseLatchResponse
-	5,  // 37: fairlead.v1.ZoneService.GetZone:output_type -> fairlead.v1.GetZoneResponse
-	7,  // 38: fairlead.v1.ZoneService.ListZones:output_type -> fairlead.v1.ListZonesResponse
-	31, // [31:39] is the sub-list for method output_type
-	23, // [23:31] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	26, // 0: fairlead.v1.GetRegionResponse.region:type_name -> fairlead.v1.Region
+	27, // 1: fairlead.v1.GetRegionResponse.generation:type_name -> fairlead.v1.Generation
+	26, // 2: fairlead.v1.ListRegionsResponse.regions:type_name -> fairlead.v1.Region
+	27, // 3: fairlead.v1.ListRegionsResponse.generation:type_name -> fairlead.v1.Generation
+	28, // 4: fairlead.v1.GetZoneResponse.zone:type_name -> fairlead.v1.Zone
+	27, // 5: fairlead.v1.GetZoneResponse.generation:type_name -> fairlead.v1.Generation
+	28, // 6: fairlead.v1.ListZonesResponse.zones:type_name -> fairlead.v1.Zone
+	27, // 7: fairlead.v1.ListZonesResponse.generation:type_name -> fairlead.v1.Generation
+	29, // 8: fairlead.v1.DrainRegionRequest.expire_after:type_name -> google.protobuf.Duration
+	29, // 9: fairlead.v1.DrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	30, // 10: fairlead.v1.DrainRegionRequest.start_time:type_name -> google.protobuf.Timestamp
+	31, // 11: fairlead.v1.DrainRegionResponse.override:type_name -> fairlead.v1.Override
+	27, // 12: fairlead.v1.DrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 13: fairlead.v1.DrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	33, // 14: fairlead.v1.DrainRegionResponse.safety:type_name -> fairlead.v1.SafetyDecision
+	29, // 15: fairlead.v1.UndrainRegionRequest.wait:type_name -> google.protobuf.Duration
+	31, // 16: fairlead.v1.UndrainRegionResponse.removed:type_name -> fairlead.v1.Override
+	27, // 17: fairlead.v1.UndrainRegionResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 18: fairlead.v1.UndrainRegionResponse.convergence:type_name -> fairlead.v1.Convergence
+	31, // 19: fairlead.v1.ListOverridesResponse.overrides:type_name -> fairlead.v1.Override
+	27, // 20: fairlead.v1.ListOverridesResponse.generation:type_name -> fairlead.v1.Generation
+	31, // 21: fairlead.v1.ListOverridesResponse.scheduled:type_name -> fairlead.v1.Override
+	14, // 22: fairlead.v1.ListOverridesResponse.break_glass:type_name -> fairlead.v1.BreakGlassStatus
+	34, // 23: fairlead.v1.BreakGlassStatus.record:type_name -> fairlead.v1.BreakGlassRecord
+	35, // 24: fairlead.v1.CreateOverrideRequest.action:type_name -> fairlead.v1.OverrideAction
+	36, // 25: fairlead.v1.CreateOverrideRequest.scope:type_name -> fairlead.v1.OverrideScope
+	29, // 26: fairlead.v1.CreateOverrideRequest.expire_after:type_name -> google.protobuf.Duration
+	30, // 27: fairlead.v1.CreateOverrideRequest.start_time:type_name -> google.protobuf.Timestamp
+	29, // 28: fairlead.v1.CreateOverrideRequest.wait:type_name -> google.protobuf.Duration
+	31, // 29: fairlead.v1.CreateOverrideResponse.override:type_name -> fairlead.v1.Override
+	27, // 30: fairlead.v1.CreateOverrideResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 31: fairlead.v1.CreateOverrideResponse.convergence:type_name -> fairlead.v1.Convergence
+	33, // 32: fairlead.v1.CreateOverrideResponse.safety:type_name -> fairlead.v1.SafetyDecision
+	35, // 33: fairlead.v1.DeleteOverrideRequest.action:type_name -> fairlead.v1.OverrideAction
+	36, // 34: fairlead.v1.DeleteOverrideRequest.scope:type_name -> fairlead.v1.OverrideScope
+	29, // 35: fairlead.v1.DeleteOverrideRequest.wait:type_name -> google.protobuf.Duration
+	31, // 36: fairlead.v1.DeleteOverrideResponse.removed:type_name -> fairlead.v1.Override
+	27, // 37: fairlead.v1.DeleteOverrideResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 38: fairlead.v1.DeleteOverrideResponse.convergence:type_name -> fairlead.v1.Convergence
+	29, // 39: fairlead.v1.EndBreakGlassRequest.wait:type_name -> google.protobuf.Duration
+	37, // 40: fairlead.v1.EndBreakGlassResponse.end:type_name -> fairlead.v1.BreakGlassEnd
+	31, // 41: fairlead.v1.EndBreakGlassResponse.override:type_name -> fairlead.v1.Override
+	31, // 42: fairlead.v1.EndBreakGlassResponse.removed:type_name -> fairlead.v1.Override
+	27, // 43: fairlead.v1.EndBreakGlassResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 44: fairlead.v1.EndBreakGlassResponse.convergence:type_name -> fairlead.v1.Convergence
+	33, // 45: fairlead.v1.EndBreakGlassResponse.safety:type_name -> fairlead.v1.SafetyDecision
+	36, // 46: fairlead.v1.GetOverrideProgressRequest.scope:type_name -> fairlead.v1.OverrideScope
+	27, // 47: fairlead.v1.GetOverrideProgressRequest.generation:type_name -> fairlead.v1.Generation
+	27, // 48: fairlead.v1.GetOverrideProgressResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 49: fairlead.v1.GetOverrideProgressResponse.convergence:type_name -> fairlead.v1.Convergence
+	23, // 50: fairlead.v1.GetOverrideProgressResponse.nameservers:type_name -> fairlead.v1.NameserverUsage
+	30, // 51: fairlead.v1.GetOverrideProgressResponse.cached_until:type_name -> google.protobuf.Timestamp
+	38, // 52: fairlead.v1.NameserverUsage.usage:type_name -> fairlead.v1.UsageReport
+	29, // 53: fairlead.v1.ReleaseLatchRequest.wait:type_name -> google.protobuf.Duration
+	39, // 54: fairlead.v1.ReleaseLatchResponse.release:type_name -> fairlead.v1.LatchRelease
+	27, // 55: fairlead.v1.ReleaseLatchResponse.generation:type_name -> fairlead.v1.Generation
+	32, // 56: fairlead.v1.ReleaseLatchResponse.convergence:type_name -> fairlead.v1.Convergence
+	0,  // 57: fairlead.v1.RegionService.GetRegion:input_type -> fairlead.v1.GetRegionRequest
+	2,  // 58: fairlead.v1.RegionService.ListRegions:input_type -> fairlead.v1.ListRegionsRequest
+	8,  // 59: fairlead.v1.RegionService.DrainRegion:input_type -> fairlead.v1.DrainRegionRequest
+	10, // 60: fairlead.v1.RegionService.UndrainRegion:input_type -> fairlead.v1.UndrainRegionRequest
+	15, // 61: fairlead.v1.OverrideService.CreateOverride:input_type -> fairlead.v1.CreateOverrideRequest
+	17, // 62: fairlead.v1.OverrideService.DeleteOverride:input_type -> fairlead.v1.DeleteOverrideRequest
+	19, // 63: fairlead.v1.OverrideService.EndBreakGlass:input_type -> fairlead.v1.EndBreakGlassRequest
+	21, // 64: fairlead.v1.OverrideService.GetOverrideProgress:input_type -> fairlead.v1.GetOverrideProgressRequest
+	12, // 65: fairlead.v1.OverrideService.ListOverrides:input_type -> fairlead.v1.ListOverridesRequest
+	24, // 66: fairlead.v1.OverrideService.ReleaseLatch:input_type -> fairlead.v1.ReleaseLatchRequest
+	4,  // 67: fairlead.v1.ZoneService.GetZone:input_type -> fairlead.v1.GetZoneRequest
+	6,  // 68: fairlead.v1.ZoneService.ListZones:input_type -> fairlead.v1.ListZonesRequest
+	1,  // 69: fairlead.v1.RegionService.GetRegion:output_type -> fairlead.v1.GetRegionResponse
+	3,  // 70: fairlead.v1.RegionService.ListRegions:output_type -> fairlead.v1.ListRegionsResponse
+	9,  // 71: fairlead.v1.RegionService.DrainRegion:output_type -> fairlead.v1.DrainRegionResponse
+	11, // 72: fairlead.v1.RegionService.UndrainRegion:output_type -> fairlead.v1.UndrainRegionResponse
+	16, // 73: fairlead.v1.OverrideService.CreateOverride:output_type -> fairlead.v1.CreateOverrideResponse
+	18, // 74: fairlead.v1.OverrideService.DeleteOverride:output_type -> fairlead.v1.DeleteOverrideResponse
+	20, // 75: fairlead.v1.OverrideService.EndBreakGlass:output_type -> fairlead.v1.EndBreakGlassResponse
+	22, // 76: fairlead.v1.OverrideService.GetOverrideProgress:output_type -> fairlead.v1.GetOverrideProgressResponse
+	13, // 77: fairlead.v1.OverrideService.ListOverrides:output_type -> fairlead.v1.ListOverridesResponse
+	25, // 78: fairlead.v1.OverrideService.ReleaseLatch:output_type -> fairlead.v1.ReleaseLatchResponse
+	5,  // 79: fairlead.v1.ZoneService.GetZone:output_type -> fairlead.v1.GetZoneResponse
+	7,  // 80: fairlead.v1.ZoneService.ListZones:output_type -> fairlead.v1.ListZonesResponse
+	69, // [69:81] is the sub-list for method output_type
+	57, // [57:69] is the sub-list for method input_type
+	57, // [57:57] is the sub-list for extension type_name
+	57, // [57:57] is the sub-list for extension extendee
+	0,  // [0:57] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_override_service_proto_init() }
@@ -1189,6 +2255,7 @@ func file_fairlead_v1_override_service_proto_init() {
 		return
 	}
 	file_fairlead_v1_catalog_service_proto_init()
+	file_fairlead_v1_feed_service_proto_init()
 	file_fairlead_v1_resources_proto_init()
 	file_fairlead_v1_store_proto_init()
 	type x struct{}
@@ -1197,7 +2264,7 @@ func file_fairlead_v1_override_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_override_service_proto_rawDesc), len(file_fairlead_v1_override_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   3,
 		},

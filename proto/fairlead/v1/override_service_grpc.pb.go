@@ -39,11 +39,16 @@ type RegionServiceClient interface {
 	ListRegions(ctx context.Context, in *ListRegionsRequest, opts ...grpc.CallOption) (*ListRegionsResponse, error)
 	// DrainRegion takes a region out of the answers while any other is healthy.
 	//
-	// INVALID_ARGUMENT: no reason, or a region that is not there. UNAVAILABLE:
-	// etcd has no quorum; nothing was written. Repeating a drain that stands
-	// succeeds and returns it.
+	// INVALID_ARGUMENT: no reason, or a region that is not there.
+	// FAILED_PRECONDITION: a safety rule; the details hold a PreconditionFailure and
+	// the SafetyDecision. ABORTED: the etag is not that of the drain that stands.
+	// UNAVAILABLE: etcd has no quorum; nothing was written. A drain that stands is
+	// returned, unless the new one states a longer expire_after and so replaces it.
 	DrainRegion(ctx context.Context, in *DrainRegionRequest, opts ...grpc.CallOption) (*DrainRegionResponse, error)
-	// UndrainRegion removes the drains of a region; verdicts count again at once.
+	// UndrainRegion removes the drains of exactly a scope, scheduled ones too;
+	// verdicts count again at once.
+	//
+	// INVALID_ARGUMENT: no reason, or a region that is not there. ABORTED: the etag is not that of the drain that stands.
 	UndrainRegion(ctx context.Context, in *UndrainRegionRequest, opts ...grpc.CallOption) (*UndrainRegionResponse, error)
 }
 
@@ -109,11 +114,16 @@ type RegionServiceServer interface {
 	ListRegions(context.Context, *ListRegionsRequest) (*ListRegionsResponse, error)
 	// DrainRegion takes a region out of the answers while any other is healthy.
 	//
-	// INVALID_ARGUMENT: no reason, or a region that is not there. UNAVAILABLE:
-	// etcd has no quorum; nothing was written. Repeating a drain that stands
-	// succeeds and returns it.
+	// INVALID_ARGUMENT: no reason, or a region that is not there.
+	// FAILED_PRECONDITION: a safety rule; the details hold a PreconditionFailure and
+	// the SafetyDecision. ABORTED: the etag is not that of the drain that stands.
+	// UNAVAILABLE: etcd has no quorum; nothing was written. A drain that stands is
+	// returned, unless the new one states a longer expire_after and so replaces it.
 	DrainRegion(context.Context, *DrainRegionRequest) (*DrainRegionResponse, error)
-	// UndrainRegion removes the drains of a region; verdicts count again at once.
+	// UndrainRegion removes the drains of exactly a scope, scheduled ones too;
+	// verdicts count again at once.
+	//
+	// INVALID_ARGUMENT: no reason, or a region that is not there. ABORTED: the etag is not that of the drain that stands.
 	UndrainRegion(context.Context, *UndrainRegionRequest) (*UndrainRegionResponse, error)
 	mustEmbedUnimplementedRegionServiceServer()
 }
@@ -259,17 +269,40 @@ var RegionService_ServiceDesc = grpc.ServiceDesc{
 }
 
 const (
-	OverrideService_ListOverrides_FullMethodName = "/fairlead.v1.OverrideService/ListOverrides"
-	OverrideService_ReleaseLatch_FullMethodName  = "/fairlead.v1.OverrideService/ReleaseLatch"
+	OverrideService_CreateOverride_FullMethodName      = "/fairlead.v1.OverrideService/CreateOverride"
+	OverrideService_DeleteOverride_FullMethodName      = "/fairlead.v1.OverrideService/DeleteOverride"
+	OverrideService_EndBreakGlass_FullMethodName       = "/fairlead.v1.OverrideService/EndBreakGlass"
+	OverrideService_GetOverrideProgress_FullMethodName = "/fairlead.v1.OverrideService/GetOverrideProgress"
+	OverrideService_ListOverrides_FullMethodName       = "/fairlead.v1.OverrideService/ListOverrides"
+	OverrideService_ReleaseLatch_FullMethodName        = "/fairlead.v1.OverrideService/ReleaseLatch"
 )
 
 // OverrideServiceClient is the client API for OverrideService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// OverrideService lists operator intent.
+// OverrideService keeps operator intent.
 type OverrideServiceClient interface {
-	// ListOverrides returns all overrides, by id.
+	// CreateOverride drains or forces the endpoints in a scope. Errors are those of
+	// DrainRegion.
+	CreateOverride(ctx context.Context, in *CreateOverrideRequest, opts ...grpc.CallOption) (*CreateOverrideResponse, error)
+	// DeleteOverride ends one override, or what stands for a scope. Deleting what is
+	// not there succeeds and removes nothing.
+	//
+	// INVALID_ARGUMENT: no reason, or neither an id nor a scope. ABORTED: the etag is
+	// not that of the override.
+	DeleteOverride(ctx context.Context, in *DeleteOverrideRequest, opts ...grpc.CallOption) (*DeleteOverrideResponse, error)
+	// EndBreakGlass ends a break-glass record at every nameserver, also at those that
+	// come back later; with adopt, what it did goes on as an override of the control
+	// plane.
+	//
+	// NOT_FOUND: no nameserver told this controller of such a record. The safety rules
+	// judge what is adopted.
+	EndBreakGlass(ctx context.Context, in *EndBreakGlassRequest, opts ...grpc.CallOption) (*EndBreakGlassResponse, error)
+	// GetOverrideProgress tells how far a change of overrides has come: which
+	// nameservers serve it, and how long caches may keep answers from before.
+	GetOverrideProgress(ctx context.Context, in *GetOverrideProgressRequest, opts ...grpc.CallOption) (*GetOverrideProgressResponse, error)
+	// ListOverrides returns overrides, those in force first, each part by id.
 	ListOverrides(ctx context.Context, in *ListOverridesRequest, opts ...grpc.CallOption) (*ListOverridesResponse, error)
 	// ReleaseLatch ends what waits for a person: a region of a service that was
 	// out and may come back, or what the mass-withdrawal guard holds. It is a
@@ -286,6 +319,46 @@ type overrideServiceClient struct {
 
 func NewOverrideServiceClient(cc grpc.ClientConnInterface) OverrideServiceClient {
 	return &overrideServiceClient{cc}
+}
+
+func (c *overrideServiceClient) CreateOverride(ctx context.Context, in *CreateOverrideRequest, opts ...grpc.CallOption) (*CreateOverrideResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CreateOverrideResponse)
+	err := c.cc.Invoke(ctx, OverrideService_CreateOverride_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *overrideServiceClient) DeleteOverride(ctx context.Context, in *DeleteOverrideRequest, opts ...grpc.CallOption) (*DeleteOverrideResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteOverrideResponse)
+	err := c.cc.Invoke(ctx, OverrideService_DeleteOverride_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *overrideServiceClient) EndBreakGlass(ctx context.Context, in *EndBreakGlassRequest, opts ...grpc.CallOption) (*EndBreakGlassResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EndBreakGlassResponse)
+	err := c.cc.Invoke(ctx, OverrideService_EndBreakGlass_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *overrideServiceClient) GetOverrideProgress(ctx context.Context, in *GetOverrideProgressRequest, opts ...grpc.CallOption) (*GetOverrideProgressResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetOverrideProgressResponse)
+	err := c.cc.Invoke(ctx, OverrideService_GetOverrideProgress_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *overrideServiceClient) ListOverrides(ctx context.Context, in *ListOverridesRequest, opts ...grpc.CallOption) (*ListOverridesResponse, error) {
@@ -312,9 +385,28 @@ func (c *overrideServiceClient) ReleaseLatch(ctx context.Context, in *ReleaseLat
 // All implementations must embed UnimplementedOverrideServiceServer
 // for forward compatibility.
 //
-// OverrideService lists operator intent.
+// OverrideService keeps operator intent.
 type OverrideServiceServer interface {
-	// ListOverrides returns all overrides, by id.
+	// CreateOverride drains or forces the endpoints in a scope. Errors are those of
+	// DrainRegion.
+	CreateOverride(context.Context, *CreateOverrideRequest) (*CreateOverrideResponse, error)
+	// DeleteOverride ends one override, or what stands for a scope. Deleting what is
+	// not there succeeds and removes nothing.
+	//
+	// INVALID_ARGUMENT: no reason, or neither an id nor a scope. ABORTED: the etag is
+	// not that of the override.
+	DeleteOverride(context.Context, *DeleteOverrideRequest) (*DeleteOverrideResponse, error)
+	// EndBreakGlass ends a break-glass record at every nameserver, also at those that
+	// come back later; with adopt, what it did goes on as an override of the control
+	// plane.
+	//
+	// NOT_FOUND: no nameserver told this controller of such a record. The safety rules
+	// judge what is adopted.
+	EndBreakGlass(context.Context, *EndBreakGlassRequest) (*EndBreakGlassResponse, error)
+	// GetOverrideProgress tells how far a change of overrides has come: which
+	// nameservers serve it, and how long caches may keep answers from before.
+	GetOverrideProgress(context.Context, *GetOverrideProgressRequest) (*GetOverrideProgressResponse, error)
+	// ListOverrides returns overrides, those in force first, each part by id.
 	ListOverrides(context.Context, *ListOverridesRequest) (*ListOverridesResponse, error)
 	// ReleaseLatch ends what waits for a person: a region of a service that was
 	// out and may come back, or what the mass-withdrawal guard holds. It is a
@@ -333,6 +425,18 @@ type OverrideServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedOverrideServiceServer struct{}
 
+func (UnimplementedOverrideServiceServer) CreateOverride(context.Context, *CreateOverrideRequest) (*CreateOverrideResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateOverride not implemented")
+}
+func (UnimplementedOverrideServiceServer) DeleteOverride(context.Context, *DeleteOverrideRequest) (*DeleteOverrideResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteOverride not implemented")
+}
+func (UnimplementedOverrideServiceServer) EndBreakGlass(context.Context, *EndBreakGlassRequest) (*EndBreakGlassResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndBreakGlass not implemented")
+}
+func (UnimplementedOverrideServiceServer) GetOverrideProgress(context.Context, *GetOverrideProgressRequest) (*GetOverrideProgressResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOverrideProgress not implemented")
+}
 func (UnimplementedOverrideServiceServer) ListOverrides(context.Context, *ListOverridesRequest) (*ListOverridesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOverrides not implemented")
 }
@@ -358,6 +462,78 @@ func RegisterOverrideServiceServer(s grpc.ServiceRegistrar, srv OverrideServiceS
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&OverrideService_ServiceDesc, srv)
+}
+
+func _OverrideService_CreateOverride_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateOverrideRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverrideServiceServer).CreateOverride(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverrideService_CreateOverride_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverrideServiceServer).CreateOverride(ctx, req.(*CreateOverrideRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OverrideService_DeleteOverride_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteOverrideRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverrideServiceServer).DeleteOverride(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverrideService_DeleteOverride_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverrideServiceServer).DeleteOverride(ctx, req.(*DeleteOverrideRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OverrideService_EndBreakGlass_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndBreakGlassRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverrideServiceServer).EndBreakGlass(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverrideService_EndBreakGlass_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverrideServiceServer).EndBreakGlass(ctx, req.(*EndBreakGlassRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OverrideService_GetOverrideProgress_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOverrideProgressRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OverrideServiceServer).GetOverrideProgress(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OverrideService_GetOverrideProgress_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OverrideServiceServer).GetOverrideProgress(ctx, req.(*GetOverrideProgressRequest))
+	}
+	return interceptor(ctx, in, info, handler)
 }
 
 func _OverrideService_ListOverrides_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -403,6 +579,22 @@ var OverrideService_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "fairlead.v1.OverrideService",
 	HandlerType: (*OverrideServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
+		{
+			MethodName: "CreateOverride",
+			Handler:    _OverrideService_CreateOverride_Handler,
+		},
+		{
+			MethodName: "DeleteOverride",
+			Handler:    _OverrideService_DeleteOverride_Handler,
+		},
+		{
+			MethodName: "EndBreakGlass",
+			Handler:    _OverrideService_EndBreakGlass_Handler,
+		},
+		{
+			MethodName: "GetOverrideProgress",
+			Handler:    _OverrideService_GetOverrideProgress_Handler,
+		},
 		{
 			MethodName: "ListOverrides",
 			Handler:    _OverrideService_ListOverrides_Handler,

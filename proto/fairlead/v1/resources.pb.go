@@ -677,6 +677,119 @@ func (OverrideAction) EnumDescriptor() ([]byte, []int) {
 	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{11}
 }
 
+// BreakGlassAction is what a break-glass record does to the endpoints in its
+// scope, whatever the control plane says of them.
+type BreakGlassAction int32
+
+const (
+	BreakGlassAction_BREAK_GLASS_ACTION_UNSPECIFIED BreakGlassAction = 0
+	// Out of the answers while anything else is healthy.
+	BreakGlassAction_BREAK_GLASS_ACTION_DRAIN BreakGlassAction = 1
+	// No drain of the control plane counts; the verdicts do.
+	BreakGlassAction_BREAK_GLASS_ACTION_UNDRAIN BreakGlassAction = 2
+	// Counts as healthy whatever the verdict.
+	BreakGlassAction_BREAK_GLASS_ACTION_FORCE_UP BreakGlassAction = 3
+	// Never answers.
+	BreakGlassAction_BREAK_GLASS_ACTION_FORCE_DOWN BreakGlassAction = 4
+)
+
+// Enum value maps for BreakGlassAction.
+var (
+	BreakGlassAction_name = map[int32]string{
+		0: "BREAK_GLASS_ACTION_UNSPECIFIED",
+		1: "BREAK_GLASS_ACTION_DRAIN",
+		2: "BREAK_GLASS_ACTION_UNDRAIN",
+		3: "BREAK_GLASS_ACTION_FORCE_UP",
+		4: "BREAK_GLASS_ACTION_FORCE_DOWN",
+	}
+	BreakGlassAction_value = map[string]int32{
+		"BREAK_GLASS_ACTION_UNSPECIFIED": 0,
+		"BREAK_GLASS_ACTION_DRAIN":       1,
+		"BREAK_GLASS_ACTION_UNDRAIN":     2,
+		"BREAK_GLASS_ACTION_FORCE_UP":    3,
+		"BREAK_GLASS_ACTION_FORCE_DOWN":  4,
+	}
+)
+
+func (x BreakGlassAction) Enum() *BreakGlassAction {
+	p := new(BreakGlassAction)
+	*p = x
+	return p
+}
+
+func (x BreakGlassAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BreakGlassAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[12].Descriptor()
+}
+
+func (BreakGlassAction) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[12]
+}
+
+func (x BreakGlassAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BreakGlassAction.Descriptor instead.
+func (BreakGlassAction) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{12}
+}
+
+type ChangeAction int32
+
+const (
+	ChangeAction_CHANGE_ACTION_UNSPECIFIED ChangeAction = 0
+	ChangeAction_CHANGE_ACTION_CREATE      ChangeAction = 1
+	ChangeAction_CHANGE_ACTION_UPDATE      ChangeAction = 2
+	ChangeAction_CHANGE_ACTION_DELETE      ChangeAction = 3
+)
+
+// Enum value maps for ChangeAction.
+var (
+	ChangeAction_name = map[int32]string{
+		0: "CHANGE_ACTION_UNSPECIFIED",
+		1: "CHANGE_ACTION_CREATE",
+		2: "CHANGE_ACTION_UPDATE",
+		3: "CHANGE_ACTION_DELETE",
+	}
+	ChangeAction_value = map[string]int32{
+		"CHANGE_ACTION_UNSPECIFIED": 0,
+		"CHANGE_ACTION_CREATE":      1,
+		"CHANGE_ACTION_UPDATE":      2,
+		"CHANGE_ACTION_DELETE":      3,
+	}
+)
+
+func (x ChangeAction) Enum() *ChangeAction {
+	p := new(ChangeAction)
+	*p = x
+	return p
+}
+
+func (x ChangeAction) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ChangeAction) Descriptor() protoreflect.EnumDescriptor {
+	return file_fairlead_v1_resources_proto_enumTypes[13].Descriptor()
+}
+
+func (ChangeAction) Type() protoreflect.EnumType {
+	return &file_fairlead_v1_resources_proto_enumTypes[13]
+}
+
+func (x ChangeAction) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ChangeAction.Descriptor instead.
+func (ChangeAction) EnumDescriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{13}
+}
+
 // Metadata names a resource.
 type Metadata struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2352,7 +2465,9 @@ type ServiceSpec struct {
 	// least 1s; equal to the ttl it never shrinks.
 	MinTtl *durationpb.Duration `protobuf:"bytes,11,opt,name=min_ttl,json=minTtl,proto3" json:"min_ttl,omitempty"`
 	// Whose verdicts count. Default global.
-	Verdicts      VerdictScope `protobuf:"varint,12,opt,name=verdicts,proto3,enum=fairlead.v1.VerdictScope" json:"verdicts,omitempty"`
+	Verdicts VerdictScope `protobuf:"varint,12,opt,name=verdicts,proto3,enum=fairlead.v1.VerdictScope" json:"verdicts,omitempty"`
+	// What drains must leave of it.
+	Safety        *ServiceSafety `protobuf:"bytes,13,opt,name=safety,proto3" json:"safety,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2469,6 +2584,13 @@ func (x *ServiceSpec) GetVerdicts() VerdictScope {
 		return x.Verdicts
 	}
 	return VerdictScope_VERDICT_SCOPE_UNSPECIFIED
+}
+
+func (x *ServiceSpec) GetSafety() *ServiceSafety {
+	if x != nil {
+		return x.Safety
+	}
+	return nil
 }
 
 // FailbackPolicy says how a region comes back into service after it was out of
@@ -2879,7 +3001,8 @@ func (x *NameserverSpec) GetGrpc() string {
 	return ""
 }
 
-// SafetyPolicy holds the limits on what may change by itself. There is one, and
+// SafetyPolicy holds the limits on what may change by itself and on what
+// operators may take out of service. There is one, and
 // its name is default; without it the defaults hold.
 type SafetyPolicy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2938,6 +3061,7 @@ type SafetyPolicySpec struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Guard         *MassWithdrawalGuard   `protobuf:"bytes,1,opt,name=guard,proto3" json:"guard,omitempty"`
 	HealthAges    *HealthAges            `protobuf:"bytes,2,opt,name=health_ages,json=healthAges,proto3" json:"health_ages,omitempty"`
+	Drains        *DrainRules            `protobuf:"bytes,3,opt,name=drains,proto3" json:"drains,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2982,6 +3106,13 @@ func (x *SafetyPolicySpec) GetGuard() *MassWithdrawalGuard {
 func (x *SafetyPolicySpec) GetHealthAges() *HealthAges {
 	if x != nil {
 		return x.HealthAges
+	}
+	return nil
+}
+
+func (x *SafetyPolicySpec) GetDrains() *DrainRules {
+	if x != nil {
+		return x.Drains
 	}
 	return nil
 }
@@ -3373,7 +3504,15 @@ type Override struct {
 	Reason     string                 `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When a controller removes it; unset: it stays.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// When a controller lets it begin, of one that is scheduled; unset: at once.
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// A hash of the rest; a change that cites another one is refused. Output only.
+	Etag string `protobuf:"bytes,9,opt,name=etag,proto3" json:"etag,omitempty"`
+	// It passed safety rules by force.
+	Forced bool `protobuf:"varint,10,opt,name=forced,proto3" json:"forced,omitempty"`
+	// Why a scheduled one has not begun though its time came: a safety rule. Output only.
+	Refusal       string `protobuf:"bytes,11,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3453,6 +3592,408 @@ func (x *Override) GetCreateTime() *timestamppb.Timestamp {
 func (x *Override) GetExpireTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Override) GetStartTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StartTime
+	}
+	return nil
+}
+
+func (x *Override) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
+}
+
+func (x *Override) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
+}
+
+func (x *Override) GetRefusal() string {
+	if x != nil {
+		return x.Refusal
+	}
+	return ""
+}
+
+// BreakGlassRecord is operator intent that was said to a nameserver directly. It
+// ends by its expiry, by a request there, or by a record of the control plane that
+// cites its id; one that has ended is shown for a while.
+type BreakGlassRecord struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Chosen by the tool, so that it is the same on every nameserver: bg- and up to
+	// 60 characters of a to z, 0 to 9 and -.
+	Id     string           `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Action BreakGlassAction `protobuf:"varint,2,opt,name=action,proto3,enum=fairlead.v1.BreakGlassAction" json:"action,omitempty"`
+	Scope  *OverrideScope   `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	// The person or system; default: the caller's identity.
+	Author string `protobuf:"bytes,4,opt,name=author,proto3" json:"author,omitempty"`
+	// Required.
+	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Whose certificate it was. Output only.
+	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
+	// By the nameserver's clock. Output only.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// How much longer it holds, in milliseconds, while the nameserver runs. 0: it has
+	// ended. Output only.
+	RemainingMillis uint64 `protobuf:"varint,8,opt,name=remaining_millis,json=remainingMillis,proto3" json:"remaining_millis,omitempty"`
+	// How and by whom it ended; empty: it stands. Output only.
+	Ended string `protobuf:"bytes,9,opt,name=ended,proto3" json:"ended,omitempty"`
+	// When it ended, by the nameserver's clock; unset: it stands, or ended under an
+	// older version. Output only.
+	EndTime       *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassRecord) Reset() {
+	*x = BreakGlassRecord{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassRecord) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassRecord) ProtoMessage() {}
+
+func (x *BreakGlassRecord) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassRecord.ProtoReflect.Descriptor instead.
+func (*BreakGlassRecord) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *BreakGlassRecord) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BreakGlassRecord) GetAction() BreakGlassAction {
+	if x != nil {
+		return x.Action
+	}
+	return BreakGlassAction_BREAK_GLASS_ACTION_UNSPECIFIED
+}
+
+func (x *BreakGlassRecord) GetScope() *OverrideScope {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *BreakGlassRecord) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *BreakGlassRecord) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BreakGlassRecord) GetActor() string {
+	if x != nil {
+		return x.Actor
+	}
+	return ""
+}
+
+func (x *BreakGlassRecord) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *BreakGlassRecord) GetRemainingMillis() uint64 {
+	if x != nil {
+		return x.RemainingMillis
+	}
+	return 0
+}
+
+func (x *BreakGlassRecord) GetEnded() string {
+	if x != nil {
+		return x.Ended
+	}
+	return ""
+}
+
+func (x *BreakGlassRecord) GetEndTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EndTime
+	}
+	return nil
+}
+
+// ServiceSafety is what drains must leave of a service.
+type ServiceSafety struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fewest regions that must stay in service for it. Default: the safety
+	// policy's.
+	MinRegions *uint32 `protobuf:"varint,1,opt,name=min_regions,json=minRegions,proto3,oneof" json:"min_regions,omitempty"`
+	// No drain touches its endpoints.
+	Protected bool `protobuf:"varint,2,opt,name=protected,proto3" json:"protected,omitempty"`
+	// What its clients ask for at the peak, in the unit of the regions' capacity.
+	Demand        uint64 `protobuf:"varint,3,opt,name=demand,proto3" json:"demand,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ServiceSafety) Reset() {
+	*x = ServiceSafety{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ServiceSafety) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ServiceSafety) ProtoMessage() {}
+
+func (x *ServiceSafety) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ServiceSafety.ProtoReflect.Descriptor instead.
+func (*ServiceSafety) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *ServiceSafety) GetMinRegions() uint32 {
+	if x != nil && x.MinRegions != nil {
+		return *x.MinRegions
+	}
+	return 0
+}
+
+func (x *ServiceSafety) GetProtected() bool {
+	if x != nil {
+		return x.Protected
+	}
+	return false
+}
+
+func (x *ServiceSafety) GetDemand() uint64 {
+	if x != nil {
+		return x.Demand
+	}
+	return 0
+}
+
+// DrainRules are the limits on what operators may take out of service. A change
+// that makes nothing worse passes, so that nobody is trapped; so does one by force,
+// but for the absolute rules.
+type DrainRules struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The fewest regions that must stay in service. Default 1.
+	MinRegions *uint32 `protobuf:"varint,1,opt,name=min_regions,json=minRegions,proto3,oneof" json:"min_regions,omitempty"`
+	// The fewest regions that must stay in service for every service that has
+	// endpoints in so many. One that lies in one region alone and states no min_regions
+	// is not asked for: it answers from there as the last resort. Default 1.
+	MinRegionsPerService *uint32 `protobuf:"varint,2,opt,name=min_regions_per_service,json=minRegionsPerService,proto3,oneof" json:"min_regions_per_service,omitempty"`
+	// The largest share of the stated capacity, in percent, that may be drained; of
+	// the number of regions, where one of them states none. Default 100.
+	MaxDrainedCapacityPercent *uint32 `protobuf:"varint,3,opt,name=max_drained_capacity_percent,json=maxDrainedCapacityPercent,proto3,oneof" json:"max_drained_capacity_percent,omitempty"`
+	// Whether the capacity of the regions in service must suffice for the stated
+	// demand of all services and this many percent more. Unset: it is not asked for.
+	CapacityHeadroomPercent *uint32 `protobuf:"varint,4,opt,name=capacity_headroom_percent,json=capacityHeadroomPercent,proto3,oneof" json:"capacity_headroom_percent,omitempty"`
+	// How long after the last change of overrides none is drained. Default 0s, at
+	// most 24h.
+	QuietTime *durationpb.Duration `protobuf:"bytes,5,opt,name=quiet_time,json=quietTime,proto3" json:"quiet_time,omitempty"`
+	// How long a drain stands that states no expiry. Default: max_expiry; without one,
+	// until undrained.
+	DefaultExpiry *durationpb.Duration `protobuf:"bytes,6,opt,name=default_expiry,json=defaultExpiry,proto3" json:"default_expiry,omitempty"`
+	// The longest that a drain may stand. Default: any time.
+	MaxExpiry *durationpb.Duration `protobuf:"bytes,7,opt,name=max_expiry,json=maxExpiry,proto3" json:"max_expiry,omitempty"`
+	// The rules that nobody passes by force: min-regions, min-regions-per-service,
+	// max-drained-capacity, capacity-demand, protected-service or quiet-time.
+	AbsoluteRules []string `protobuf:"bytes,8,rep,name=absolute_rules,json=absoluteRules,proto3" json:"absolute_rules,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainRules) Reset() {
+	*x = DrainRules{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainRules) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainRules) ProtoMessage() {}
+
+func (x *DrainRules) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainRules.ProtoReflect.Descriptor instead.
+func (*DrainRules) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *DrainRules) GetMinRegions() uint32 {
+	if x != nil && x.MinRegions != nil {
+		return *x.MinRegions
+	}
+	return 0
+}
+
+func (x *DrainRules) GetMinRegionsPerService() uint32 {
+	if x != nil && x.MinRegionsPerService != nil {
+		return *x.MinRegionsPerService
+	}
+	return 0
+}
+
+func (x *DrainRules) GetMaxDrainedCapacityPercent() uint32 {
+	if x != nil && x.MaxDrainedCapacityPercent != nil {
+		return *x.MaxDrainedCapacityPercent
+	}
+	return 0
+}
+
+func (x *DrainRules) GetCapacityHeadroomPercent() uint32 {
+	if x != nil && x.CapacityHeadroomPercent != nil {
+		return *x.CapacityHeadroomPercent
+	}
+	return 0
+}
+
+func (x *DrainRules) GetQuietTime() *durationpb.Duration {
+	if x != nil {
+		return x.QuietTime
+	}
+	return nil
+}
+
+func (x *DrainRules) GetDefaultExpiry() *durationpb.Duration {
+	if x != nil {
+		return x.DefaultExpiry
+	}
+	return nil
+}
+
+func (x *DrainRules) GetMaxExpiry() *durationpb.Duration {
+	if x != nil {
+		return x.MaxExpiry
+	}
+	return nil
+}
+
+func (x *DrainRules) GetAbsoluteRules() []string {
+	if x != nil {
+		return x.AbsoluteRules
+	}
+	return nil
+}
+
+// Change is one resource that an apply changes.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Action        ChangeAction           `protobuf:"varint,1,opt,name=action,proto3,enum=fairlead.v1.ChangeAction" json:"action,omitempty"`
+	Before        *Resource              `protobuf:"bytes,2,opt,name=before,proto3" json:"before,omitempty"`
+	After         *Resource              `protobuf:"bytes,3,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_fairlead_v1_resources_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_resources_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_resources_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Change) GetAction() ChangeAction {
+	if x != nil {
+		return x.Action
+	}
+	return ChangeAction_CHANGE_ACTION_UNSPECIFIED
+}
+
+func (x *Change) GetBefore() *Resource {
+	if x != nil {
+		return x.Before
+	}
+	return nil
+}
+
+func (x *Change) GetAfter() *Resource {
+	if x != nil {
+		return x.After
 	}
 	return nil
 }
@@ -3598,7 +4139,7 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\fpayload_size\x18\x01 \x01(\rR\vpayloadSize\"j\n" +
 	"\aService\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x12,\n" +
-	"\x04spec\x18\x02 \x01(\v2\x18.fairlead.v1.ServiceSpecR\x04spec\"\x97\x04\n" +
+	"\x04spec\x18\x02 \x01(\v2\x18.fairlead.v1.ServiceSpecR\x04spec\"\xcb\x04\n" +
 	"\vServiceSpec\x12\x12\n" +
 	"\x04zone\x18\x01 \x01(\tR\x04zone\x12+\n" +
 	"\x03ttl\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x12\x16\n" +
@@ -3612,7 +4153,8 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\bfailback\x18\n" +
 	" \x01(\v2\x1b.fairlead.v1.FailbackPolicyR\bfailback\x122\n" +
 	"\amin_ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\x06minTtl\x125\n" +
-	"\bverdicts\x18\f \x01(\x0e2\x19.fairlead.v1.VerdictScopeR\bverdicts\"\xd6\x01\n" +
+	"\bverdicts\x18\f \x01(\x0e2\x19.fairlead.v1.VerdictScopeR\bverdicts\x122\n" +
+	"\x06safety\x18\r \x01(\v2\x1a.fairlead.v1.ServiceSafetyR\x06safety\"\xd6\x01\n" +
 	"\x0eFailbackPolicy\x12-\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x19.fairlead.v1.FailbackModeR\x04mode\x126\n" +
 	"\thold_down\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\bholdDown\x12\x1d\n" +
@@ -3646,11 +4188,12 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\x04grpc\x18\x03 \x01(\tR\x04grpc\"t\n" +
 	"\fSafetyPolicy\x121\n" +
 	"\bmetadata\x18\x01 \x01(\v2\x15.fairlead.v1.MetadataR\bmetadata\x121\n" +
-	"\x04spec\x18\x02 \x01(\v2\x1d.fairlead.v1.SafetyPolicySpecR\x04spec\"\x84\x01\n" +
+	"\x04spec\x18\x02 \x01(\v2\x1d.fairlead.v1.SafetyPolicySpecR\x04spec\"\xb5\x01\n" +
 	"\x10SafetyPolicySpec\x126\n" +
 	"\x05guard\x18\x01 \x01(\v2 .fairlead.v1.MassWithdrawalGuardR\x05guard\x128\n" +
 	"\vhealth_ages\x18\x02 \x01(\v2\x17.fairlead.v1.HealthAgesR\n" +
-	"healthAges\"\x95\x01\n" +
+	"healthAges\x12/\n" +
+	"\x06drains\x18\x03 \x01(\v2\x17.fairlead.v1.DrainRulesR\x06drains\"\x95\x01\n" +
 	"\x13MassWithdrawalGuard\x12*\n" +
 	"\x04mode\x18\x01 \x01(\x0e2\x16.fairlead.v1.GuardModeR\x04mode\x12\x1f\n" +
 	"\vmax_percent\x18\x02 \x01(\rR\n" +
@@ -3676,7 +4219,7 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\x06region\x18\x01 \x01(\tR\x06region\x12+\n" +
 	"\x11availability_zone\x18\x02 \x01(\tR\x10availabilityZone\x12\x18\n" +
 	"\aservice\x18\x03 \x01(\tR\aservice\x12\x1a\n" +
-	"\bendpoint\x18\x04 \x01(\tR\bendpoint\"\xab\x02\n" +
+	"\bendpoint\x18\x04 \x01(\tR\bendpoint\"\xac\x03\n" +
 	"\bOverride\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x123\n" +
 	"\x06action\x18\x02 \x01(\x0e2\x1b.fairlead.v1.OverrideActionR\x06action\x120\n" +
@@ -3686,7 +4229,53 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime*p\n" +
+	"expireTime\x129\n" +
+	"\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x12\n" +
+	"\x04etag\x18\t \x01(\tR\x04etag\x12\x16\n" +
+	"\x06forced\x18\n" +
+	" \x01(\bR\x06forced\x12\x18\n" +
+	"\arefusal\x18\v \x01(\tR\arefusal\"\x86\x03\n" +
+	"\x10BreakGlassRecord\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
+	"\x06action\x18\x02 \x01(\x0e2\x1d.fairlead.v1.BreakGlassActionR\x06action\x120\n" +
+	"\x05scope\x18\x03 \x01(\v2\x1a.fairlead.v1.OverrideScopeR\x05scope\x12\x16\n" +
+	"\x06author\x18\x04 \x01(\tR\x06author\x12\x16\n" +
+	"\x06reason\x18\x05 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05actor\x18\x06 \x01(\tR\x05actor\x12;\n" +
+	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\x12)\n" +
+	"\x10remaining_millis\x18\b \x01(\x04R\x0fremainingMillis\x12\x14\n" +
+	"\x05ended\x18\t \x01(\tR\x05ended\x125\n" +
+	"\bend_time\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"{\n" +
+	"\rServiceSafety\x12$\n" +
+	"\vmin_regions\x18\x01 \x01(\rH\x00R\n" +
+	"minRegions\x88\x01\x01\x12\x1c\n" +
+	"\tprotected\x18\x02 \x01(\bR\tprotected\x12\x16\n" +
+	"\x06demand\x18\x03 \x01(\x04R\x06demandB\x0e\n" +
+	"\f_min_regions\"\xbd\x04\n" +
+	"\n" +
+	"DrainRules\x12$\n" +
+	"\vmin_regions\x18\x01 \x01(\rH\x00R\n" +
+	"minRegions\x88\x01\x01\x12:\n" +
+	"\x17min_regions_per_service\x18\x02 \x01(\rH\x01R\x14minRegionsPerService\x88\x01\x01\x12D\n" +
+	"\x1cmax_drained_capacity_percent\x18\x03 \x01(\rH\x02R\x19maxDrainedCapacityPercent\x88\x01\x01\x12?\n" +
+	"\x19capacity_headroom_percent\x18\x04 \x01(\rH\x03R\x17capacityHeadroomPercent\x88\x01\x01\x128\n" +
+	"\n" +
+	"quiet_time\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\tquietTime\x12@\n" +
+	"\x0edefault_expiry\x18\x06 \x01(\v2\x19.google.protobuf.DurationR\rdefaultExpiry\x128\n" +
+	"\n" +
+	"max_expiry\x18\a \x01(\v2\x19.google.protobuf.DurationR\tmaxExpiry\x12%\n" +
+	"\x0eabsolute_rules\x18\b \x03(\tR\rabsoluteRulesB\x0e\n" +
+	"\f_min_regionsB\x1a\n" +
+	"\x18_min_regions_per_serviceB\x1f\n" +
+	"\x1d_max_drained_capacity_percentB\x1c\n" +
+	"\x1a_capacity_headroom_percent\"\x97\x01\n" +
+	"\x06Change\x121\n" +
+	"\x06action\x18\x01 \x01(\x0e2\x19.fairlead.v1.ChangeActionR\x06action\x12-\n" +
+	"\x06before\x18\x02 \x01(\v2\x15.fairlead.v1.ResourceR\x06before\x12+\n" +
+	"\x05after\x18\x03 \x01(\v2\x15.fairlead.v1.ResourceR\x05after*p\n" +
 	"\fSteeringMode\x12\x1d\n" +
 	"\x19STEERING_MODE_UNSPECIFIED\x10\x00\x12\x1f\n" +
 	"\x1bSTEERING_MODE_ACTIVE_ACTIVE\x10\x01\x12 \n" +
@@ -3741,7 +4330,18 @@ const file_fairlead_v1_resources_proto_rawDesc = "" +
 	"\x1bOVERRIDE_ACTION_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15OVERRIDE_ACTION_DRAIN\x10\x01\x12\x1c\n" +
 	"\x18OVERRIDE_ACTION_FORCE_UP\x10\x02\x12\x1e\n" +
-	"\x1aOVERRIDE_ACTION_FORCE_DOWN\x10\x03B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
+	"\x1aOVERRIDE_ACTION_FORCE_DOWN\x10\x03*\xb8\x01\n" +
+	"\x10BreakGlassAction\x12\"\n" +
+	"\x1eBREAK_GLASS_ACTION_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18BREAK_GLASS_ACTION_DRAIN\x10\x01\x12\x1e\n" +
+	"\x1aBREAK_GLASS_ACTION_UNDRAIN\x10\x02\x12\x1f\n" +
+	"\x1bBREAK_GLASS_ACTION_FORCE_UP\x10\x03\x12!\n" +
+	"\x1dBREAK_GLASS_ACTION_FORCE_DOWN\x10\x04*{\n" +
+	"\fChangeAction\x12\x1d\n" +
+	"\x19CHANGE_ACTION_UNSPECIFIED\x10\x00\x12\x18\n" +
+	"\x14CHANGE_ACTION_CREATE\x10\x01\x12\x18\n" +
+	"\x14CHANGE_ACTION_UPDATE\x10\x02\x12\x18\n" +
+	"\x14CHANGE_ACTION_DELETE\x10\x03B?Z=github.com/fairlead-dns/fairlead/proto/fairlead/v1;fairleadv1b\x06proto3"
 
 var (
 	file_fairlead_v1_resources_proto_rawDescOnce sync.Once
@@ -3755,8 +4355,8 @@ func file_fairlead_v1_resources_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_resources_proto_rawDescData
 }
 
-var file_fairlead_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 12)
-var file_fairlead_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_fairlead_v1_resources_proto_enumTypes = make([]protoimpl.EnumInfo, 14)
+var file_fairlead_v1_resources_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_fairlead_v1_resources_proto_goTypes = []any{
 	(SteeringMode)(0),             // 0: fairlead.v1.SteeringMode
 	(QuorumRule)(0),               // 1: fairlead.v1.QuorumRule
@@ -3770,126 +4370,145 @@ var file_fairlead_v1_resources_proto_goTypes = []any{
 	(FailbackMode)(0),             // 9: fairlead.v1.FailbackMode
 	(GuardMode)(0),                // 10: fairlead.v1.GuardMode
 	(OverrideAction)(0),           // 11: fairlead.v1.OverrideAction
-	(*Metadata)(nil),              // 12: fairlead.v1.Metadata
-	(*Region)(nil),                // 13: fairlead.v1.Region
-	(*RegionSpec)(nil),            // 14: fairlead.v1.RegionSpec
-	(*Zone)(nil),                  // 15: fairlead.v1.Zone
-	(*ZoneSpec)(nil),              // 16: fairlead.v1.ZoneSpec
-	(*ZoneStatus)(nil),            // 17: fairlead.v1.ZoneStatus
-	(*SteeringPolicy)(nil),        // 18: fairlead.v1.SteeringPolicy
-	(*SteeringPolicySpec)(nil),    // 19: fairlead.v1.SteeringPolicySpec
-	(*SteeringRule)(nil),          // 20: fairlead.v1.SteeringRule
-	(*HealthCheck)(nil),           // 21: fairlead.v1.HealthCheck
-	(*HealthCheckSpec)(nil),       // 22: fairlead.v1.HealthCheckSpec
-	(*FlapDamping)(nil),           // 23: fairlead.v1.FlapDamping
-	(*TlsOptions)(nil),            // 24: fairlead.v1.TlsOptions
-	(*HttpProbe)(nil),             // 25: fairlead.v1.HttpProbe
-	(*TcpProbe)(nil),              // 26: fairlead.v1.TcpProbe
-	(*TlsProbe)(nil),              // 27: fairlead.v1.TlsProbe
-	(*GrpcProbe)(nil),             // 28: fairlead.v1.GrpcProbe
-	(*DnsProbe)(nil),              // 29: fairlead.v1.DnsProbe
-	(*IcmpProbe)(nil),             // 30: fairlead.v1.IcmpProbe
-	(*Service)(nil),               // 31: fairlead.v1.Service
-	(*ServiceSpec)(nil),           // 32: fairlead.v1.ServiceSpec
-	(*FailbackPolicy)(nil),        // 33: fairlead.v1.FailbackPolicy
-	(*Endpoint)(nil),              // 34: fairlead.v1.Endpoint
-	(*Agent)(nil),                 // 35: fairlead.v1.Agent
-	(*AgentSpec)(nil),             // 36: fairlead.v1.AgentSpec
-	(*Nameserver)(nil),            // 37: fairlead.v1.Nameserver
-	(*NameserverSpec)(nil),        // 38: fairlead.v1.NameserverSpec
-	(*SafetyPolicy)(nil),          // 39: fairlead.v1.SafetyPolicy
-	(*SafetyPolicySpec)(nil),      // 40: fairlead.v1.SafetyPolicySpec
-	(*MassWithdrawalGuard)(nil),   // 41: fairlead.v1.MassWithdrawalGuard
-	(*HealthAges)(nil),            // 42: fairlead.v1.HealthAges
-	(*Resource)(nil),              // 43: fairlead.v1.Resource
-	(*OverrideScope)(nil),         // 44: fairlead.v1.OverrideScope
-	(*Override)(nil),              // 45: fairlead.v1.Override
-	nil,                           // 46: fairlead.v1.Metadata.LabelsEntry
-	nil,                           // 47: fairlead.v1.SteeringPolicySpec.BiasEntry
-	nil,                           // 48: fairlead.v1.HttpProbe.HeadersEntry
-	(*durationpb.Duration)(nil),   // 49: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 50: google.protobuf.Timestamp
+	(BreakGlassAction)(0),         // 12: fairlead.v1.BreakGlassAction
+	(ChangeAction)(0),             // 13: fairlead.v1.ChangeAction
+	(*Metadata)(nil),              // 14: fairlead.v1.Metadata
+	(*Region)(nil),                // 15: fairlead.v1.Region
+	(*RegionSpec)(nil),            // 16: fairlead.v1.RegionSpec
+	(*Zone)(nil),                  // 17: fairlead.v1.Zone
+	(*ZoneSpec)(nil),              // 18: fairlead.v1.ZoneSpec
+	(*ZoneStatus)(nil),            // 19: fairlead.v1.ZoneStatus
+	(*SteeringPolicy)(nil),        // 20: fairlead.v1.SteeringPolicy
+	(*SteeringPolicySpec)(nil),    // 21: fairlead.v1.SteeringPolicySpec
+	(*SteeringRule)(nil),          // 22: fairlead.v1.SteeringRule
+	(*HealthCheck)(nil),           // 23: fairlead.v1.HealthCheck
+	(*HealthCheckSpec)(nil),       // 24: fairlead.v1.HealthCheckSpec
+	(*FlapDamping)(nil),           // 25: fairlead.v1.FlapDamping
+	(*TlsOptions)(nil),            // 26: fairlead.v1.TlsOptions
+	(*HttpProbe)(nil),             // 27: fairlead.v1.HttpProbe
+	(*TcpProbe)(nil),              // 28: fairlead.v1.TcpProbe
+	(*TlsProbe)(nil),              // 29: fairlead.v1.TlsProbe
+	(*GrpcProbe)(nil),             // 30: fairlead.v1.GrpcProbe
+	(*DnsProbe)(nil),              // 31: fairlead.v1.DnsProbe
+	(*IcmpProbe)(nil),             // 32: fairlead.v1.IcmpProbe
+	(*Service)(nil),               // 33: fairlead.v1.Service
+	(*ServiceSpec)(nil),           // 34: fairlead.v1.ServiceSpec
+	(*FailbackPolicy)(nil),        // 35: fairlead.v1.FailbackPolicy
+	(*Endpoint)(nil),              // 36: fairlead.v1.Endpoint
+	(*Agent)(nil),                 // 37: fairlead.v1.Agent
+	(*AgentSpec)(nil),             // 38: fairlead.v1.AgentSpec
+	(*Nameserver)(nil),            // 39: fairlead.v1.Nameserver
+	(*NameserverSpec)(nil),        // 40: fairlead.v1.NameserverSpec
+	(*SafetyPolicy)(nil),          // 41: fairlead.v1.SafetyPolicy
+	(*SafetyPolicySpec)(nil),      // 42: fairlead.v1.SafetyPolicySpec
+	(*MassWithdrawalGuard)(nil),   // 43: fairlead.v1.MassWithdrawalGuard
+	(*HealthAges)(nil),            // 44: fairlead.v1.HealthAges
+	(*Resource)(nil),              // 45: fairlead.v1.Resource
+	(*OverrideScope)(nil),         // 46: fairlead.v1.OverrideScope
+	(*Override)(nil),              // 47: fairlead.v1.Override
+	(*BreakGlassRecord)(nil),      // 48: fairlead.v1.BreakGlassRecord
+	(*ServiceSafety)(nil),         // 49: fairlead.v1.ServiceSafety
+	(*DrainRules)(nil),            // 50: fairlead.v1.DrainRules
+	(*Change)(nil),                // 51: fairlead.v1.Change
+	nil,                           // 52: fairlead.v1.Metadata.LabelsEntry
+	nil,                           // 53: fairlead.v1.SteeringPolicySpec.BiasEntry
+	nil,                           // 54: fairlead.v1.HttpProbe.HeadersEntry
+	(*durationpb.Duration)(nil),   // 55: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 56: google.protobuf.Timestamp
 }
 var file_fairlead_v1_resources_proto_depIdxs = []int32{
-	46, // 0: fairlead.v1.Metadata.labels:type_name -> fairlead.v1.Metadata.LabelsEntry
-	12, // 1: fairlead.v1.Region.metadata:type_name -> fairlead.v1.Metadata
-	14, // 2: fairlead.v1.Region.spec:type_name -> fairlead.v1.RegionSpec
-	12, // 3: fairlead.v1.Zone.metadata:type_name -> fairlead.v1.Metadata
-	16, // 4: fairlead.v1.Zone.spec:type_name -> fairlead.v1.ZoneSpec
-	17, // 5: fairlead.v1.Zone.status:type_name -> fairlead.v1.ZoneStatus
-	49, // 6: fairlead.v1.ZoneSpec.ttl:type_name -> google.protobuf.Duration
-	49, // 7: fairlead.v1.ZoneSpec.negative_ttl:type_name -> google.protobuf.Duration
-	12, // 8: fairlead.v1.SteeringPolicy.metadata:type_name -> fairlead.v1.Metadata
-	19, // 9: fairlead.v1.SteeringPolicy.spec:type_name -> fairlead.v1.SteeringPolicySpec
+	52, // 0: fairlead.v1.Metadata.labels:type_name -> fairlead.v1.Metadata.LabelsEntry
+	14, // 1: fairlead.v1.Region.metadata:type_name -> fairlead.v1.Metadata
+	16, // 2: fairlead.v1.Region.spec:type_name -> fairlead.v1.RegionSpec
+	14, // 3: fairlead.v1.Zone.metadata:type_name -> fairlead.v1.Metadata
+	18, // 4: fairlead.v1.Zone.spec:type_name -> fairlead.v1.ZoneSpec
+	19, // 5: fairlead.v1.Zone.status:type_name -> fairlead.v1.ZoneStatus
+	55, // 6: fairlead.v1.ZoneSpec.ttl:type_name -> google.protobuf.Duration
+	55, // 7: fairlead.v1.ZoneSpec.negative_ttl:type_name -> google.protobuf.Duration
+	14, // 8: fairlead.v1.SteeringPolicy.metadata:type_name -> fairlead.v1.Metadata
+	21, // 9: fairlead.v1.SteeringPolicy.spec:type_name -> fairlead.v1.SteeringPolicySpec
 	0,  // 10: fairlead.v1.SteeringPolicySpec.mode:type_name -> fairlead.v1.SteeringMode
-	47, // 11: fairlead.v1.SteeringPolicySpec.bias:type_name -> fairlead.v1.SteeringPolicySpec.BiasEntry
-	20, // 12: fairlead.v1.SteeringPolicySpec.rules:type_name -> fairlead.v1.SteeringRule
-	12, // 13: fairlead.v1.HealthCheck.metadata:type_name -> fairlead.v1.Metadata
-	22, // 14: fairlead.v1.HealthCheck.spec:type_name -> fairlead.v1.HealthCheckSpec
-	49, // 15: fairlead.v1.HealthCheckSpec.interval:type_name -> google.protobuf.Duration
-	49, // 16: fairlead.v1.HealthCheckSpec.timeout:type_name -> google.protobuf.Duration
-	25, // 17: fairlead.v1.HealthCheckSpec.http:type_name -> fairlead.v1.HttpProbe
-	26, // 18: fairlead.v1.HealthCheckSpec.tcp:type_name -> fairlead.v1.TcpProbe
-	27, // 19: fairlead.v1.HealthCheckSpec.tls:type_name -> fairlead.v1.TlsProbe
-	28, // 20: fairlead.v1.HealthCheckSpec.grpc:type_name -> fairlead.v1.GrpcProbe
-	29, // 21: fairlead.v1.HealthCheckSpec.dns:type_name -> fairlead.v1.DnsProbe
-	30, // 22: fairlead.v1.HealthCheckSpec.icmp:type_name -> fairlead.v1.IcmpProbe
-	49, // 23: fairlead.v1.HealthCheckSpec.confirm_interval:type_name -> google.protobuf.Duration
+	53, // 11: fairlead.v1.SteeringPolicySpec.bias:type_name -> fairlead.v1.SteeringPolicySpec.BiasEntry
+	22, // 12: fairlead.v1.SteeringPolicySpec.rules:type_name -> fairlead.v1.SteeringRule
+	14, // 13: fairlead.v1.HealthCheck.metadata:type_name -> fairlead.v1.Metadata
+	24, // 14: fairlead.v1.HealthCheck.spec:type_name -> fairlead.v1.HealthCheckSpec
+	55, // 15: fairlead.v1.HealthCheckSpec.interval:type_name -> google.protobuf.Duration
+	55, // 16: fairlead.v1.HealthCheckSpec.timeout:type_name -> google.protobuf.Duration
+	27, // 17: fairlead.v1.HealthCheckSpec.http:type_name -> fairlead.v1.HttpProbe
+	28, // 18: fairlead.v1.HealthCheckSpec.tcp:type_name -> fairlead.v1.TcpProbe
+	29, // 19: fairlead.v1.HealthCheckSpec.tls:type_name -> fairlead.v1.TlsProbe
+	30, // 20: fairlead.v1.HealthCheckSpec.grpc:type_name -> fairlead.v1.GrpcProbe
+	31, // 21: fairlead.v1.HealthCheckSpec.dns:type_name -> fairlead.v1.DnsProbe
+	32, // 22: fairlead.v1.HealthCheckSpec.icmp:type_name -> fairlead.v1.IcmpProbe
+	55, // 23: fairlead.v1.HealthCheckSpec.confirm_interval:type_name -> google.protobuf.Duration
 	1,  // 24: fairlead.v1.HealthCheckSpec.quorum:type_name -> fairlead.v1.QuorumRule
-	23, // 25: fairlead.v1.HealthCheckSpec.damping:type_name -> fairlead.v1.FlapDamping
+	25, // 25: fairlead.v1.HealthCheckSpec.damping:type_name -> fairlead.v1.FlapDamping
 	2,  // 26: fairlead.v1.HealthCheckSpec.address_family:type_name -> fairlead.v1.AddressFamily
-	49, // 27: fairlead.v1.FlapDamping.hold:type_name -> google.protobuf.Duration
-	49, // 28: fairlead.v1.FlapDamping.max_hold:type_name -> google.protobuf.Duration
-	49, // 29: fairlead.v1.TlsOptions.min_validity:type_name -> google.protobuf.Duration
-	48, // 30: fairlead.v1.HttpProbe.headers:type_name -> fairlead.v1.HttpProbe.HeadersEntry
-	24, // 31: fairlead.v1.HttpProbe.tls:type_name -> fairlead.v1.TlsOptions
+	55, // 27: fairlead.v1.FlapDamping.hold:type_name -> google.protobuf.Duration
+	55, // 28: fairlead.v1.FlapDamping.max_hold:type_name -> google.protobuf.Duration
+	55, // 29: fairlead.v1.TlsOptions.min_validity:type_name -> google.protobuf.Duration
+	54, // 30: fairlead.v1.HttpProbe.headers:type_name -> fairlead.v1.HttpProbe.HeadersEntry
+	26, // 31: fairlead.v1.HttpProbe.tls:type_name -> fairlead.v1.TlsOptions
 	3,  // 32: fairlead.v1.HttpProbe.version:type_name -> fairlead.v1.HttpVersion
-	24, // 33: fairlead.v1.TcpProbe.tls:type_name -> fairlead.v1.TlsOptions
-	24, // 34: fairlead.v1.TlsProbe.tls:type_name -> fairlead.v1.TlsOptions
-	24, // 35: fairlead.v1.GrpcProbe.tls:type_name -> fairlead.v1.TlsOptions
+	26, // 33: fairlead.v1.TcpProbe.tls:type_name -> fairlead.v1.TlsOptions
+	26, // 34: fairlead.v1.TlsProbe.tls:type_name -> fairlead.v1.TlsOptions
+	26, // 35: fairlead.v1.GrpcProbe.tls:type_name -> fairlead.v1.TlsOptions
 	4,  // 36: fairlead.v1.DnsProbe.transport:type_name -> fairlead.v1.DnsTransport
-	12, // 37: fairlead.v1.Service.metadata:type_name -> fairlead.v1.Metadata
-	32, // 38: fairlead.v1.Service.spec:type_name -> fairlead.v1.ServiceSpec
-	49, // 39: fairlead.v1.ServiceSpec.ttl:type_name -> google.protobuf.Duration
+	14, // 37: fairlead.v1.Service.metadata:type_name -> fairlead.v1.Metadata
+	34, // 38: fairlead.v1.Service.spec:type_name -> fairlead.v1.ServiceSpec
+	55, // 39: fairlead.v1.ServiceSpec.ttl:type_name -> google.protobuf.Duration
 	5,  // 40: fairlead.v1.ServiceSpec.all_down:type_name -> fairlead.v1.AllDown
 	6,  // 41: fairlead.v1.ServiceSpec.unknown:type_name -> fairlead.v1.UnknownState
 	7,  // 42: fairlead.v1.ServiceSpec.families:type_name -> fairlead.v1.Families
-	34, // 43: fairlead.v1.ServiceSpec.endpoints:type_name -> fairlead.v1.Endpoint
-	33, // 44: fairlead.v1.ServiceSpec.failback:type_name -> fairlead.v1.FailbackPolicy
-	49, // 45: fairlead.v1.ServiceSpec.min_ttl:type_name -> google.protobuf.Duration
+	36, // 43: fairlead.v1.ServiceSpec.endpoints:type_name -> fairlead.v1.Endpoint
+	35, // 44: fairlead.v1.ServiceSpec.failback:type_name -> fairlead.v1.FailbackPolicy
+	55, // 45: fairlead.v1.ServiceSpec.min_ttl:type_name -> google.protobuf.Duration
 	8,  // 46: fairlead.v1.ServiceSpec.verdicts:type_name -> fairlead.v1.VerdictScope
-	9,  // 47: fairlead.v1.FailbackPolicy.mode:type_name -> fairlead.v1.FailbackMode
-	49, // 48: fairlead.v1.FailbackPolicy.hold_down:type_name -> google.protobuf.Duration
-	49, // 49: fairlead.v1.FailbackPolicy.ramp_interval:type_name -> google.protobuf.Duration
-	12, // 50: fairlead.v1.Agent.metadata:type_name -> fairlead.v1.Metadata
-	36, // 51: fairlead.v1.Agent.spec:type_name -> fairlead.v1.AgentSpec
-	12, // 52: fairlead.v1.Nameserver.metadata:type_name -> fairlead.v1.Metadata
-	38, // 53: fairlead.v1.Nameserver.spec:type_name -> fairlead.v1.NameserverSpec
-	12, // 54: fairlead.v1.SafetyPolicy.metadata:type_name -> fairlead.v1.Metadata
-	40, // 55: fairlead.v1.SafetyPolicy.spec:type_name -> fairlead.v1.SafetyPolicySpec
-	41, // 56: fairlead.v1.SafetyPolicySpec.guard:type_name -> fairlead.v1.MassWithdrawalGuard
-	42, // 57: fairlead.v1.SafetyPolicySpec.health_ages:type_name -> fairlead.v1.HealthAges
-	10, // 58: fairlead.v1.MassWithdrawalGuard.mode:type_name -> fairlead.v1.GuardMode
-	49, // 59: fairlead.v1.MassWithdrawalGuard.window:type_name -> google.protobuf.Duration
-	49, // 60: fairlead.v1.HealthAges.frozen_after:type_name -> google.protobuf.Duration
-	49, // 61: fairlead.v1.HealthAges.fail_open_after:type_name -> google.protobuf.Duration
-	13, // 62: fairlead.v1.Resource.region:type_name -> fairlead.v1.Region
-	15, // 63: fairlead.v1.Resource.zone:type_name -> fairlead.v1.Zone
-	18, // 64: fairlead.v1.Resource.steering_policy:type_name -> fairlead.v1.SteeringPolicy
-	21, // 65: fairlead.v1.Resource.health_check:type_name -> fairlead.v1.HealthCheck
-	31, // 66: fairlead.v1.Resource.service:type_name -> fairlead.v1.Service
-	35, // 67: fairlead.v1.Resource.agent:type_name -> fairlead.v1.Agent
-	37, // 68: fairlead.v1.Resource.nameserver:type_name -> fairlead.v1.Nameserver
-	39, // 69: fairlead.v1.Resource.safety_policy:type_name -> fairlead.v1.SafetyPolicy
-	11, // 70: fairlead.v1.Override.action:type_name -> fairlead.v1.OverrideAction
-	44, // 71: fairlead.v1.Override.scope:type_name -> fairlead.v1.OverrideScope
-	50, // 72: fairlead.v1.Override.create_time:type_name -> google.protobuf.Timestamp
-	50, // 73: fairlead.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
-	74, // [74:74] is the sub-list for method output_type
-	74, // [74:74] is the sub-list for method input_type
-	74, // [74:74] is the sub-list for extension type_name
-	74, // [74:74] is the sub-list for extension extendee
-	0,  // [0:74] is the sub-list for field type_name
+	49, // 47: fairlead.v1.ServiceSpec.safety:type_name -> fairlead.v1.ServiceSafety
+	9,  // 48: fairlead.v1.FailbackPolicy.mode:type_name -> fairlead.v1.FailbackMode
+	55, // 49: fairlead.v1.FailbackPolicy.hold_down:type_name -> google.protobuf.Duration
+	55, // 50: fairlead.v1.FailbackPolicy.ramp_interval:type_name -> google.protobuf.Duration
+	14, // 51: fairlead.v1.Agent.metadata:type_name -> fairlead.v1.Metadata
+	38, // 52: fairlead.v1.Agent.spec:type_name -> fairlead.v1.AgentSpec
+	14, // 53: fairlead.v1.Nameserver.metadata:type_name -> fairlead.v1.Metadata
+	40, // 54: fairlead.v1.Nameserver.spec:type_name -> fairlead.v1.NameserverSpec
+	14, // 55: fairlead.v1.SafetyPolicy.metadata:type_name -> fairlead.v1.Metadata
+	42, // 56: fairlead.v1.SafetyPolicy.spec:type_name -> fairlead.v1.SafetyPolicySpec
+	43, // 57: fairlead.v1.SafetyPolicySpec.guard:type_name -> fairlead.v1.MassWithdrawalGuard
+	44, // 58: fairlead.v1.SafetyPolicySpec.health_ages:type_name -> fairlead.v1.HealthAges
+	50, // 59: fairlead.v1.SafetyPolicySpec.drains:type_name -> fairlead.v1.DrainRules
+	10, // 60: fairlead.v1.MassWithdrawalGuard.mode:type_name -> fairlead.v1.GuardMode
+	55, // 61: fairlead.v1.MassWithdrawalGuard.window:type_name -> google.protobuf.Duration
+	55, // 62: fairlead.v1.HealthAges.frozen_after:type_name -> google.protobuf.Duration
+	55, // 63: fairlead.v1.HealthAges.fail_open_after:type_name -> google.protobuf.Duration
+	15, // 64: fairlead.v1.Resource.region:type_name -> fairlead.v1.Region
+	17, // 65: fairlead.v1.Resource.zone:type_name -> fairlead.v1.Zone
+	20, // 66: fairlead.v1.Resource.steering_policy:type_name -> fairlead.v1.SteeringPolicy
+	23, // 67: fairlead.v1.Resource.health_check:type_name -> fairlead.v1.HealthCheck
+	33, // 68: fairlead.v1.Resource.service:type_name -> fairlead.v1.Service
+	37, // 69: fairlead.v1.Resource.agent:type_name -> fairlead.v1.Agent
+	39, // 70: fairlead.v1.Resource.nameserver:type_name -> fairlead.v1.Nameserver
+	41, // 71: fairlead.v1.Resource.safety_policy:type_name -> fairlead.v1.SafetyPolicy
+	11, // 72: fairlead.v1.Override.action:type_name -> fairlead.v1.OverrideAction
+	46, // 73: fairlead.v1.Override.scope:type_name -> fairlead.v1.OverrideScope
+	56, // 74: fairlead.v1.Override.create_time:type_name -> google.protobuf.Timestamp
+	56, // 75: fairlead.v1.Override.expire_time:type_name -> google.protobuf.Timestamp
+	56, // 76: fairlead.v1.Override.start_time:type_name -> google.protobuf.Timestamp
+	12, // 77: fairlead.v1.BreakGlassRecord.action:type_name -> fairlead.v1.BreakGlassAction
+	46, // 78: fairlead.v1.BreakGlassRecord.scope:type_name -> fairlead.v1.OverrideScope
+	56, // 79: fairlead.v1.BreakGlassRecord.create_time:type_name -> google.protobuf.Timestamp
+	56, // 80: fairlead.v1.BreakGlassRecord.end_time:type_name -> google.protobuf.Timestamp
+	55, // 81: fairlead.v1.DrainRules.quiet_time:type_name -> google.protobuf.Duration
+	55, // 82: fairlead.v1.DrainRules.default_expiry:type_name -> google.protobuf.Duration
+	55, // 83: fairlead.v1.DrainRules.max_expiry:type_name -> google.protobuf.Duration
+	13, // 84: fairlead.v1.Change.action:type_name -> fairlead.v1.ChangeAction
+	45, // 85: fairlead.v1.Change.before:type_name -> fairlead.v1.Resource
+	45, // 86: fairlead.v1.Change.after:type_name -> fairlead.v1.Resource
+	87, // [87:87] is the sub-list for method output_type
+	87, // [87:87] is the sub-list for method input_type
+	87, // [87:87] is the sub-list for extension type_name
+	87, // [87:87] is the sub-list for extension extendee
+	0,  // [0:87] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_resources_proto_init() }
@@ -3917,13 +4536,15 @@ func file_fairlead_v1_resources_proto_init() {
 		(*Resource_Nameserver)(nil),
 		(*Resource_SafetyPolicy)(nil),
 	}
+	file_fairlead_v1_resources_proto_msgTypes[35].OneofWrappers = []any{}
+	file_fairlead_v1_resources_proto_msgTypes[36].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_resources_proto_rawDesc), len(file_fairlead_v1_resources_proto_rawDesc)),
-			NumEnums:      12,
-			NumMessages:   37,
+			NumEnums:      14,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -338,7 +338,13 @@ type OverrideSet struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Overrides []*Override            `protobuf:"bytes,1,rep,name=overrides,proto3" json:"overrides,omitempty"`
 	// The newest of each latch, by latch.
-	Releases      []*LatchRelease `protobuf:"bytes,2,rep,name=releases,proto3" json:"releases,omitempty"`
+	Releases []*LatchRelease `protobuf:"bytes,2,rep,name=releases,proto3" json:"releases,omitempty"`
+	// Overrides whose time is to come, by id; nameservers leave them alone.
+	Scheduled []*Override `protobuf:"bytes,3,rep,name=scheduled,proto3" json:"scheduled,omitempty"`
+	// Ends of break-glass records, by id.
+	BreakGlassEnds []*BreakGlassEnd `protobuf:"bytes,4,rep,name=break_glass_ends,json=breakGlassEnds,proto3" json:"break_glass_ends,omitempty"`
+	// When an override last began, ended or was replaced.
+	ChangeTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=change_time,json=changeTime,proto3" json:"change_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -387,6 +393,388 @@ func (x *OverrideSet) GetReleases() []*LatchRelease {
 	return nil
 }
 
+func (x *OverrideSet) GetScheduled() []*Override {
+	if x != nil {
+		return x.Scheduled
+	}
+	return nil
+}
+
+func (x *OverrideSet) GetBreakGlassEnds() []*BreakGlassEnd {
+	if x != nil {
+		return x.BreakGlassEnds
+	}
+	return nil
+}
+
+func (x *OverrideSet) GetChangeTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangeTime
+	}
+	return nil
+}
+
+// BreakGlassEnd ends a break-glass record at every nameserver that holds it.
+type BreakGlassEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The record's.
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Author        string                 `protobuf:"bytes,2,opt,name=author,proto3" json:"author,omitempty"`
+	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BreakGlassEnd) Reset() {
+	*x = BreakGlassEnd{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BreakGlassEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BreakGlassEnd) ProtoMessage() {}
+
+func (x *BreakGlassEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BreakGlassEnd.ProtoReflect.Descriptor instead.
+func (*BreakGlassEnd) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *BreakGlassEnd) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *BreakGlassEnd) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *BreakGlassEnd) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BreakGlassEnd) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// SafetyDecision is how the safety rules judged a change, and by what.
+type SafetyDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether it may be made.
+	Allowed bool `protobuf:"varint,1,opt,name=allowed,proto3" json:"allowed,omitempty"`
+	// Whether it was made by force.
+	Forced bool `protobuf:"varint,2,opt,name=forced,proto3" json:"forced,omitempty"`
+	// Every rule that is stated, those that are broken first.
+	Findings []*SafetyFinding `protobuf:"bytes,3,rep,name=findings,proto3" json:"findings,omitempty"`
+	// The regions before and after, by name.
+	Regions []*SafetyRegion `protobuf:"bytes,4,rep,name=regions,proto3" json:"regions,omitempty"`
+	// Whose view of health it was, and how old its evidence was.
+	Controller      string `protobuf:"bytes,5,opt,name=controller,proto3" json:"controller,omitempty"`
+	HealthAgeMillis uint64 `protobuf:"varint,6,opt,name=health_age_millis,json=healthAgeMillis,proto3" json:"health_age_millis,omitempty"`
+	HealthDigest    uint64 `protobuf:"fixed64,7,opt,name=health_digest,json=healthDigest,proto3" json:"health_digest,omitempty"`
+	// Whether that controller had heard enough agents to judge.
+	HealthReady   bool `protobuf:"varint,8,opt,name=health_ready,json=healthReady,proto3" json:"health_ready,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyDecision) Reset() {
+	*x = SafetyDecision{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyDecision) ProtoMessage() {}
+
+func (x *SafetyDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyDecision.ProtoReflect.Descriptor instead.
+func (*SafetyDecision) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *SafetyDecision) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
+}
+
+func (x *SafetyDecision) GetForced() bool {
+	if x != nil {
+		return x.Forced
+	}
+	return false
+}
+
+func (x *SafetyDecision) GetFindings() []*SafetyFinding {
+	if x != nil {
+		return x.Findings
+	}
+	return nil
+}
+
+func (x *SafetyDecision) GetRegions() []*SafetyRegion {
+	if x != nil {
+		return x.Regions
+	}
+	return nil
+}
+
+func (x *SafetyDecision) GetController() string {
+	if x != nil {
+		return x.Controller
+	}
+	return ""
+}
+
+func (x *SafetyDecision) GetHealthAgeMillis() uint64 {
+	if x != nil {
+		return x.HealthAgeMillis
+	}
+	return 0
+}
+
+func (x *SafetyDecision) GetHealthDigest() uint64 {
+	if x != nil {
+		return x.HealthDigest
+	}
+	return 0
+}
+
+func (x *SafetyDecision) GetHealthReady() bool {
+	if x != nil {
+		return x.HealthReady
+	}
+	return false
+}
+
+// SafetyFinding is what one rule says.
+type SafetyFinding struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As min-regions.
+	Rule   string `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Passed bool   `protobuf:"varint,2,opt,name=passed,proto3" json:"passed,omitempty"`
+	// The numbers, in a sentence.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// What would pass; empty when it passed.
+	WouldPass string `protobuf:"bytes,4,opt,name=would_pass,json=wouldPass,proto3" json:"would_pass,omitempty"`
+	// Whether force passes it.
+	Overridable   bool `protobuf:"varint,5,opt,name=overridable,proto3" json:"overridable,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SafetyFinding) Reset() {
+	*x = SafetyFinding{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyFinding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyFinding) ProtoMessage() {}
+
+func (x *SafetyFinding) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyFinding.ProtoReflect.Descriptor instead.
+func (*SafetyFinding) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *SafetyFinding) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *SafetyFinding) GetPassed() bool {
+	if x != nil {
+		return x.Passed
+	}
+	return false
+}
+
+func (x *SafetyFinding) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *SafetyFinding) GetWouldPass() string {
+	if x != nil {
+		return x.WouldPass
+	}
+	return ""
+}
+
+func (x *SafetyFinding) GetOverridable() bool {
+	if x != nil {
+		return x.Overridable
+	}
+	return false
+}
+
+// SafetyRegion is a region as the rules saw it.
+type SafetyRegion struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Region    string                 `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	Capacity  uint64                 `protobuf:"varint,2,opt,name=capacity,proto3" json:"capacity,omitempty"`
+	Endpoints uint32                 `protobuf:"varint,3,opt,name=endpoints,proto3" json:"endpoints,omitempty"`
+	// Of them, drained or forced down.
+	DrainedBefore uint32 `protobuf:"varint,4,opt,name=drained_before,json=drainedBefore,proto3" json:"drained_before,omitempty"`
+	DrainedAfter  uint32 `protobuf:"varint,5,opt,name=drained_after,json=drainedAfter,proto3" json:"drained_after,omitempty"`
+	// Of those that are neither afterwards, the healthy ones.
+	HealthyAfter    uint32 `protobuf:"varint,6,opt,name=healthy_after,json=healthyAfter,proto3" json:"healthy_after,omitempty"`
+	InServiceBefore bool   `protobuf:"varint,7,opt,name=in_service_before,json=inServiceBefore,proto3" json:"in_service_before,omitempty"`
+	InServiceAfter  bool   `protobuf:"varint,8,opt,name=in_service_after,json=inServiceAfter,proto3" json:"in_service_after,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *SafetyRegion) Reset() {
+	*x = SafetyRegion{}
+	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SafetyRegion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SafetyRegion) ProtoMessage() {}
+
+func (x *SafetyRegion) ProtoReflect() protoreflect.Message {
+	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SafetyRegion.ProtoReflect.Descriptor instead.
+func (*SafetyRegion) Descriptor() ([]byte, []int) {
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *SafetyRegion) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *SafetyRegion) GetCapacity() uint64 {
+	if x != nil {
+		return x.Capacity
+	}
+	return 0
+}
+
+func (x *SafetyRegion) GetEndpoints() uint32 {
+	if x != nil {
+		return x.Endpoints
+	}
+	return 0
+}
+
+func (x *SafetyRegion) GetDrainedBefore() uint32 {
+	if x != nil {
+		return x.DrainedBefore
+	}
+	return 0
+}
+
+func (x *SafetyRegion) GetDrainedAfter() uint32 {
+	if x != nil {
+		return x.DrainedAfter
+	}
+	return 0
+}
+
+func (x *SafetyRegion) GetHealthyAfter() uint32 {
+	if x != nil {
+		return x.HealthyAfter
+	}
+	return 0
+}
+
+func (x *SafetyRegion) GetInServiceBefore() bool {
+	if x != nil {
+		return x.InServiceBefore
+	}
+	return false
+}
+
+func (x *SafetyRegion) GetInServiceAfter() bool {
+	if x != nil {
+		return x.InServiceAfter
+	}
+	return false
+}
+
 // LatchRelease ends what waits for a person.
 type LatchRelease struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -403,7 +791,7 @@ type LatchRelease struct {
 
 func (x *LatchRelease) Reset() {
 	*x = LatchRelease{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	mi := &file_fairlead_v1_store_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -415,7 +803,7 @@ func (x *LatchRelease) String() string {
 func (*LatchRelease) ProtoMessage() {}
 
 func (x *LatchRelease) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[6]
+	mi := &file_fairlead_v1_store_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -428,7 +816,7 @@ func (x *LatchRelease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LatchRelease.ProtoReflect.Descriptor instead.
 func (*LatchRelease) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{6}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *LatchRelease) GetLatch() string {
@@ -486,14 +874,30 @@ type AuditEvent struct {
 	Generation *Generation `protobuf:"bytes,9,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The head that the change made, by which its configuration is found again
 	// while that is kept. Not listed.
-	Head          *Head `protobuf:"bytes,10,opt,name=head,proto3" json:"head,omitempty"`
+	Head *Head `protobuf:"bytes,10,opt,name=head,proto3" json:"head,omitempty"`
+	// done, forced (past safety rules) or refused (by them; nothing was changed).
+	// Empty in events of older versions: done.
+	Result string `protobuf:"bytes,11,opt,name=result,proto3" json:"result,omitempty"`
+	// Why it was refused.
+	Error string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	// The person or system that is said to have decided it.
+	Author string `protobuf:"bytes,13,opt,name=author,proto3" json:"author,omitempty"`
+	// The resources before and after, as far as they have room; while the
+	// generation is kept, its difference is found in full.
+	Changes        []*Change `protobuf:"bytes,14,rep,name=changes,proto3" json:"changes,omitempty"`
+	ChangesOmitted uint32    `protobuf:"varint,15,opt,name=changes_omitted,json=changesOmitted,proto3" json:"changes_omitted,omitempty"`
+	// The overrides that ended, and those that began or were scheduled.
+	OverridesBefore []*Override `protobuf:"bytes,16,rep,name=overrides_before,json=overridesBefore,proto3" json:"overrides_before,omitempty"`
+	OverridesAfter  []*Override `protobuf:"bytes,17,rep,name=overrides_after,json=overridesAfter,proto3" json:"overrides_after,omitempty"`
+	// How the safety rules judged it.
+	Safety        *SafetyDecision `protobuf:"bytes,18,opt,name=safety,proto3" json:"safety,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AuditEvent) Reset() {
 	*x = AuditEvent{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	mi := &file_fairlead_v1_store_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -505,7 +909,7 @@ func (x *AuditEvent) String() string {
 func (*AuditEvent) ProtoMessage() {}
 
 func (x *AuditEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[7]
+	mi := &file_fairlead_v1_store_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -518,7 +922,7 @@ func (x *AuditEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEvent.ProtoReflect.Descriptor instead.
 func (*AuditEvent) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{7}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AuditEvent) GetTime() *timestamppb.Timestamp {
@@ -591,6 +995,62 @@ func (x *AuditEvent) GetHead() *Head {
 	return nil
 }
 
+func (x *AuditEvent) GetResult() string {
+	if x != nil {
+		return x.Result
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetAuthor() string {
+	if x != nil {
+		return x.Author
+	}
+	return ""
+}
+
+func (x *AuditEvent) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetChangesOmitted() uint32 {
+	if x != nil {
+		return x.ChangesOmitted
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetOverridesBefore() []*Override {
+	if x != nil {
+		return x.OverridesBefore
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetOverridesAfter() []*Override {
+	if x != nil {
+		return x.OverridesAfter
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetSafety() *SafetyDecision {
+	if x != nil {
+		return x.Safety
+	}
+	return nil
+}
+
 // Collection is the value of the collection key. Whoever removes objects
 // writes it in the transaction that does so; writers of heads notice.
 type Collection struct {
@@ -615,7 +1075,7 @@ type Collection struct {
 
 func (x *Collection) Reset() {
 	*x = Collection{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	mi := &file_fairlead_v1_store_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -627,7 +1087,7 @@ func (x *Collection) String() string {
 func (*Collection) ProtoMessage() {}
 
 func (x *Collection) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[8]
+	mi := &file_fairlead_v1_store_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -640,7 +1100,7 @@ func (x *Collection) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collection.ProtoReflect.Descriptor instead.
 func (*Collection) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{8}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Collection) GetFloor() *Generation {
@@ -710,7 +1170,7 @@ type HealthCheckpoint struct {
 
 func (x *HealthCheckpoint) Reset() {
 	*x = HealthCheckpoint{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	mi := &file_fairlead_v1_store_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -722,7 +1182,7 @@ func (x *HealthCheckpoint) String() string {
 func (*HealthCheckpoint) ProtoMessage() {}
 
 func (x *HealthCheckpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[9]
+	mi := &file_fairlead_v1_store_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -735,7 +1195,7 @@ func (x *HealthCheckpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HealthCheckpoint.ProtoReflect.Descriptor instead.
 func (*HealthCheckpoint) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{9}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HealthCheckpoint) GetTime() *timestamppb.Timestamp {
@@ -784,7 +1244,7 @@ type StoreMark struct {
 
 func (x *StoreMark) Reset() {
 	*x = StoreMark{}
-	mi := &file_fairlead_v1_store_proto_msgTypes[10]
+	mi := &file_fairlead_v1_store_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -796,7 +1256,7 @@ func (x *StoreMark) String() string {
 func (*StoreMark) ProtoMessage() {}
 
 func (x *StoreMark) ProtoReflect() protoreflect.Message {
-	mi := &file_fairlead_v1_store_proto_msgTypes[10]
+	mi := &file_fairlead_v1_store_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -809,7 +1269,7 @@ func (x *StoreMark) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoreMark.ProtoReflect.Descriptor instead.
 func (*StoreMark) Descriptor() ([]byte, []int) {
-	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{10}
+	return file_fairlead_v1_store_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StoreMark) GetRevision() int64 {
@@ -850,17 +1310,54 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"\x05count\x18\x03 \x01(\rR\x05count\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\"<\n" +
 	"\x05Chunk\x123\n" +
-	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\"y\n" +
+	"\tresources\x18\x01 \x03(\v2\x15.fairlead.v1.ResourceR\tresources\"\xb1\x02\n" +
 	"\vOverrideSet\x123\n" +
 	"\toverrides\x18\x01 \x03(\v2\x15.fairlead.v1.OverrideR\toverrides\x125\n" +
-	"\breleases\x18\x02 \x03(\v2\x19.fairlead.v1.LatchReleaseR\breleases\"\xa5\x01\n" +
+	"\breleases\x18\x02 \x03(\v2\x19.fairlead.v1.LatchReleaseR\breleases\x123\n" +
+	"\tscheduled\x18\x03 \x03(\v2\x15.fairlead.v1.OverrideR\tscheduled\x12D\n" +
+	"\x10break_glass_ends\x18\x04 \x03(\v2\x1a.fairlead.v1.BreakGlassEndR\x0ebreakGlassEnds\x12;\n" +
+	"\vchange_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"changeTime\"\x8c\x01\n" +
+	"\rBreakGlassEnd\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
+	"\x06author\x18\x02 \x01(\tR\x06author\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12;\n" +
+	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xc3\x02\n" +
+	"\x0eSafetyDecision\x12\x18\n" +
+	"\aallowed\x18\x01 \x01(\bR\aallowed\x12\x16\n" +
+	"\x06forced\x18\x02 \x01(\bR\x06forced\x126\n" +
+	"\bfindings\x18\x03 \x03(\v2\x1a.fairlead.v1.SafetyFindingR\bfindings\x123\n" +
+	"\aregions\x18\x04 \x03(\v2\x19.fairlead.v1.SafetyRegionR\aregions\x12\x1e\n" +
+	"\n" +
+	"controller\x18\x05 \x01(\tR\n" +
+	"controller\x12*\n" +
+	"\x11health_age_millis\x18\x06 \x01(\x04R\x0fhealthAgeMillis\x12#\n" +
+	"\rhealth_digest\x18\a \x01(\x06R\fhealthDigest\x12!\n" +
+	"\fhealth_ready\x18\b \x01(\bR\vhealthReady\"\x90\x01\n" +
+	"\rSafetyFinding\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x16\n" +
+	"\x06passed\x18\x02 \x01(\bR\x06passed\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1d\n" +
+	"\n" +
+	"would_pass\x18\x04 \x01(\tR\twouldPass\x12 \n" +
+	"\voverridable\x18\x05 \x01(\bR\voverridable\"\xa7\x02\n" +
+	"\fSafetyRegion\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x1a\n" +
+	"\bcapacity\x18\x02 \x01(\x04R\bcapacity\x12\x1c\n" +
+	"\tendpoints\x18\x03 \x01(\rR\tendpoints\x12%\n" +
+	"\x0edrained_before\x18\x04 \x01(\rR\rdrainedBefore\x12#\n" +
+	"\rdrained_after\x18\x05 \x01(\rR\fdrainedAfter\x12#\n" +
+	"\rhealthy_after\x18\x06 \x01(\rR\fhealthyAfter\x12*\n" +
+	"\x11in_service_before\x18\a \x01(\bR\x0finServiceBefore\x12(\n" +
+	"\x10in_service_after\x18\b \x01(\bR\x0einServiceAfter\"\xa5\x01\n" +
 	"\fLatchRelease\x12\x14\n" +
 	"\x05latch\x18\x01 \x01(\tR\x05latch\x12\x12\n" +
 	"\x04trip\x18\x02 \x01(\x04R\x04trip\x12\x16\n" +
 	"\x06author\x18\x03 \x01(\tR\x06author\x12\x16\n" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12;\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xde\x02\n" +
+	"createTime\"\xb3\x05\n" +
 	"\n" +
 	"AuditEvent\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x14\n" +
@@ -876,7 +1373,15 @@ const file_fairlead_v1_store_proto_rawDesc = "" +
 	"generation\x18\t \x01(\v2\x17.fairlead.v1.GenerationR\n" +
 	"generation\x12%\n" +
 	"\x04head\x18\n" +
-	" \x01(\v2\x11.fairlead.v1.HeadR\x04head\"\x97\x02\n" +
+	" \x01(\v2\x11.fairlead.v1.HeadR\x04head\x12\x16\n" +
+	"\x06result\x18\v \x01(\tR\x06result\x12\x14\n" +
+	"\x05error\x18\f \x01(\tR\x05error\x12\x16\n" +
+	"\x06author\x18\r \x01(\tR\x06author\x12-\n" +
+	"\achanges\x18\x0e \x03(\v2\x13.fairlead.v1.ChangeR\achanges\x12'\n" +
+	"\x0fchanges_omitted\x18\x0f \x01(\rR\x0echangesOmitted\x12@\n" +
+	"\x10overrides_before\x18\x10 \x03(\v2\x15.fairlead.v1.OverrideR\x0foverridesBefore\x12>\n" +
+	"\x0foverrides_after\x18\x11 \x03(\v2\x15.fairlead.v1.OverrideR\x0eoverridesAfter\x123\n" +
+	"\x06safety\x18\x12 \x01(\v2\x1b.fairlead.v1.SafetyDecisionR\x06safety\"\x97\x02\n" +
 	"\n" +
 	"Collection\x12-\n" +
 	"\x05floor\x18\x01 \x01(\v2\x17.fairlead.v1.GenerationR\x05floor\x120\n" +
@@ -912,7 +1417,7 @@ func file_fairlead_v1_store_proto_rawDescGZIP() []byte {
 	return file_fairlead_v1_store_proto_rawDescData
 }
 
-var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_fairlead_v1_store_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_fairlead_v1_store_proto_goTypes = []any{
 	(*Generation)(nil),            // 0: fairlead.v1.Generation
 	(*Head)(nil),                  // 1: fairlead.v1.Head
@@ -920,36 +1425,51 @@ var file_fairlead_v1_store_proto_goTypes = []any{
 	(*ManifestEntry)(nil),         // 3: fairlead.v1.ManifestEntry
 	(*Chunk)(nil),                 // 4: fairlead.v1.Chunk
 	(*OverrideSet)(nil),           // 5: fairlead.v1.OverrideSet
-	(*LatchRelease)(nil),          // 6: fairlead.v1.LatchRelease
-	(*AuditEvent)(nil),            // 7: fairlead.v1.AuditEvent
-	(*Collection)(nil),            // 8: fairlead.v1.Collection
-	(*HealthCheckpoint)(nil),      // 9: fairlead.v1.HealthCheckpoint
-	(*StoreMark)(nil),             // 10: fairlead.v1.StoreMark
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*Resource)(nil),              // 12: fairlead.v1.Resource
-	(*Override)(nil),              // 13: fairlead.v1.Override
+	(*BreakGlassEnd)(nil),         // 6: fairlead.v1.BreakGlassEnd
+	(*SafetyDecision)(nil),        // 7: fairlead.v1.SafetyDecision
+	(*SafetyFinding)(nil),         // 8: fairlead.v1.SafetyFinding
+	(*SafetyRegion)(nil),          // 9: fairlead.v1.SafetyRegion
+	(*LatchRelease)(nil),          // 10: fairlead.v1.LatchRelease
+	(*AuditEvent)(nil),            // 11: fairlead.v1.AuditEvent
+	(*Collection)(nil),            // 12: fairlead.v1.Collection
+	(*HealthCheckpoint)(nil),      // 13: fairlead.v1.HealthCheckpoint
+	(*StoreMark)(nil),             // 14: fairlead.v1.StoreMark
+	(*timestamppb.Timestamp)(nil), // 15: google.protobuf.Timestamp
+	(*Resource)(nil),              // 16: fairlead.v1.Resource
+	(*Override)(nil),              // 17: fairlead.v1.Override
+	(*Change)(nil),                // 18: fairlead.v1.Change
 }
 var file_fairlead_v1_store_proto_depIdxs = []int32{
-	11, // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
+	15, // 0: fairlead.v1.Head.time:type_name -> google.protobuf.Timestamp
 	3,  // 1: fairlead.v1.Manifest.entries:type_name -> fairlead.v1.ManifestEntry
-	12, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
-	13, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
-	6,  // 4: fairlead.v1.OverrideSet.releases:type_name -> fairlead.v1.LatchRelease
-	11, // 5: fairlead.v1.LatchRelease.create_time:type_name -> google.protobuf.Timestamp
-	11, // 6: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
-	0,  // 7: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
-	1,  // 8: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
-	0,  // 9: fairlead.v1.Collection.floor:type_name -> fairlead.v1.Generation
-	10, // 10: fairlead.v1.Collection.settled:type_name -> fairlead.v1.StoreMark
-	10, // 11: fairlead.v1.Collection.pending:type_name -> fairlead.v1.StoreMark
-	11, // 12: fairlead.v1.Collection.time:type_name -> google.protobuf.Timestamp
-	11, // 13: fairlead.v1.HealthCheckpoint.time:type_name -> google.protobuf.Timestamp
-	11, // 14: fairlead.v1.StoreMark.time:type_name -> google.protobuf.Timestamp
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	16, // 2: fairlead.v1.Chunk.resources:type_name -> fairlead.v1.Resource
+	17, // 3: fairlead.v1.OverrideSet.overrides:type_name -> fairlead.v1.Override
+	10, // 4: fairlead.v1.OverrideSet.releases:type_name -> fairlead.v1.LatchRelease
+	17, // 5: fairlead.v1.OverrideSet.scheduled:type_name -> fairlead.v1.Override
+	6,  // 6: fairlead.v1.OverrideSet.break_glass_ends:type_name -> fairlead.v1.BreakGlassEnd
+	15, // 7: fairlead.v1.OverrideSet.change_time:type_name -> google.protobuf.Timestamp
+	15, // 8: fairlead.v1.BreakGlassEnd.create_time:type_name -> google.protobuf.Timestamp
+	8,  // 9: fairlead.v1.SafetyDecision.findings:type_name -> fairlead.v1.SafetyFinding
+	9,  // 10: fairlead.v1.SafetyDecision.regions:type_name -> fairlead.v1.SafetyRegion
+	15, // 11: fairlead.v1.LatchRelease.create_time:type_name -> google.protobuf.Timestamp
+	15, // 12: fairlead.v1.AuditEvent.time:type_name -> google.protobuf.Timestamp
+	0,  // 13: fairlead.v1.AuditEvent.generation:type_name -> fairlead.v1.Generation
+	1,  // 14: fairlead.v1.AuditEvent.head:type_name -> fairlead.v1.Head
+	18, // 15: fairlead.v1.AuditEvent.changes:type_name -> fairlead.v1.Change
+	17, // 16: fairlead.v1.AuditEvent.overrides_before:type_name -> fairlead.v1.Override
+	17, // 17: fairlead.v1.AuditEvent.overrides_after:type_name -> fairlead.v1.Override
+	7,  // 18: fairlead.v1.AuditEvent.safety:type_name -> fairlead.v1.SafetyDecision
+	0,  // 19: fairlead.v1.Collection.floor:type_name -> fairlead.v1.Generation
+	14, // 20: fairlead.v1.Collection.settled:type_name -> fairlead.v1.StoreMark
+	14, // 21: fairlead.v1.Collection.pending:type_name -> fairlead.v1.StoreMark
+	15, // 22: fairlead.v1.Collection.time:type_name -> google.protobuf.Timestamp
+	15, // 23: fairlead.v1.HealthCheckpoint.time:type_name -> google.protobuf.Timestamp
+	15, // 24: fairlead.v1.StoreMark.time:type_name -> google.protobuf.Timestamp
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_fairlead_v1_store_proto_init() }
@@ -964,7 +1484,7 @@ func file_fairlead_v1_store_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fairlead_v1_store_proto_rawDesc), len(file_fairlead_v1_store_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -155,6 +155,34 @@ func local_request_InsightService_ListEvents_0(ctx context.Context, marshaler ru
 	return msg, metadata, err
 }
 
+var filter_InsightService_StreamEvents_0 = &utilities.DoubleArray{Encoding: map[string]int{}, Base: []int(nil), Check: []int(nil)}
+
+func request_InsightService_StreamEvents_0(ctx context.Context, marshaler runtime.Marshaler, client extFairleadv1.InsightServiceClient, req *http.Request, pathParams map[string]string) (extFairleadv1.InsightService_StreamEventsClient, runtime.ServerMetadata, error) {
+	var (
+		protoReq extFairleadv1.StreamEventsRequest
+		metadata runtime.ServerMetadata
+	)
+	if err := req.ParseForm(); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if err := runtime.PopulateQueryParameters(&protoReq, req.Form, filter_InsightService_StreamEvents_0); err != nil {
+		return nil, metadata, status.Errorf(codes.InvalidArgument, "%v", err)
+	}
+	if req.Body != nil {
+		_, _ = io.Copy(io.Discard, req.Body)
+	}
+	stream, err := client.StreamEvents(ctx, &protoReq)
+	if err != nil {
+		return nil, metadata, err
+	}
+	header, err := stream.Header()
+	if err != nil {
+		return nil, metadata, err
+	}
+	metadata.HeaderMD = header
+	return stream, metadata, nil
+}
+
 var filter_InsightService_GetHistory_0 = &utilities.DoubleArray{Encoding: map[string]int{"service": 0}, Base: []int{1, 1, 0}, Check: []int{0, 1, 2}}
 
 func request_InsightService_GetHistory_0(ctx context.Context, marshaler runtime.Marshaler, client extFairleadv1.InsightServiceClient, req *http.Request, pathParams map[string]string) (extFairleadv1.InsightService_GetHistoryClient, runtime.ServerMetadata, error) {
@@ -264,6 +292,13 @@ func RegisterInsightServiceHandlerServer(ctx context.Context, mux *runtime.Serve
 			return
 		}
 		forward_InsightService_ListEvents_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
+	})
+
+	mux.Handle(http.MethodGet, pattern_InsightService_StreamEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		err := status.Error(codes.Unimplemented, "streaming calls are not yet supported in the in-process transport")
+		_, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+		return
 	})
 
 	mux.Handle(http.MethodGet, pattern_InsightService_GetHistory_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
@@ -380,6 +415,23 @@ func RegisterInsightServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 		}
 		forward_InsightService_ListEvents_0(annotatedContext, mux, outboundMarshaler, w, req, resp, mux.GetForwardResponseOptions()...)
 	})
+	mux.Handle(http.MethodGet, pattern_InsightService_StreamEvents_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
+		ctx, cancel := context.WithCancel(req.Context())
+		defer cancel()
+		inboundMarshaler, outboundMarshaler := runtime.MarshalerForRequest(mux, req)
+		annotatedContext, err := runtime.AnnotateContext(ctx, mux, req, "/fairlead.v1.InsightService/StreamEvents", runtime.WithHTTPPathPattern("/v1/events:stream"))
+		if err != nil {
+			runtime.HTTPError(ctx, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		resp, md, err := request_InsightService_StreamEvents_0(annotatedContext, inboundMarshaler, client, req, pathParams)
+		annotatedContext = runtime.NewServerMetadataContext(annotatedContext, md)
+		if err != nil {
+			runtime.HTTPError(annotatedContext, mux, outboundMarshaler, w, req, err)
+			return
+		}
+		forward_InsightService_StreamEvents_0(annotatedContext, mux, outboundMarshaler, w, req, func() (proto.Message, error) { return resp.Recv() }, mux.GetForwardResponseOptions()...)
+	})
 	mux.Handle(http.MethodGet, pattern_InsightService_GetHistory_0, func(w http.ResponseWriter, req *http.Request, pathParams map[string]string) {
 		ctx, cancel := context.WithCancel(req.Context())
 		defer cancel()
@@ -401,17 +453,19 @@ func RegisterInsightServiceHandlerClient(ctx context.Context, mux *runtime.Serve
 }
 
 var (
-	pattern_InsightService_Explain_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "explain"}, ""))
-	pattern_InsightService_GetStatus_0  = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "status"}, ""))
-	pattern_InsightService_Watch_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "watch"}, ""))
-	pattern_InsightService_ListEvents_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "events"}, ""))
-	pattern_InsightService_GetHistory_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "services", "service", "history"}, ""))
+	pattern_InsightService_Explain_0      = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "explain"}, ""))
+	pattern_InsightService_GetStatus_0    = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "status"}, ""))
+	pattern_InsightService_Watch_0        = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "watch"}, ""))
+	pattern_InsightService_ListEvents_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "events"}, ""))
+	pattern_InsightService_StreamEvents_0 = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1}, []string{"v1", "events"}, "stream"))
+	pattern_InsightService_GetHistory_0   = runtime.MustPattern(runtime.NewPattern(1, []int{2, 0, 2, 1, 1, 0, 4, 1, 5, 2, 2, 3}, []string{"v1", "services", "service", "history"}, ""))
 )
 
 var (
-	forward_InsightService_Explain_0    = runtime.ForwardResponseMessage
-	forward_InsightService_GetStatus_0  = runtime.ForwardResponseMessage
-	forward_InsightService_Watch_0      = runtime.ForwardResponseStream
-	forward_InsightService_ListEvents_0 = runtime.ForwardResponseMessage
-	forward_InsightService_GetHistory_0 = runtime.ForwardResponseStream
+	forward_InsightService_Explain_0      = runtime.ForwardResponseMessage
+	forward_InsightService_GetStatus_0    = runtime.ForwardResponseMessage
+	forward_InsightService_Watch_0        = runtime.ForwardResponseStream
+	forward_InsightService_ListEvents_0   = runtime.ForwardResponseMessage
+	forward_InsightService_StreamEvents_0 = runtime.ForwardResponseStream
+	forward_InsightService_GetHistory_0   = runtime.ForwardResponseStream
 )
