@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"sync"
 
+	"golang.org/x/time/rate"
+
 	"github.com/fairlead-dns/fairlead/controller/store"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
@@ -38,9 +40,10 @@ type Version struct {
 
 // Catalog reads and writes versions.
 type Catalog struct {
-	store *store.Store
-	log   *slog.Logger
-	found func(*Version)
+	store    *store.Store
+	log      *slog.Logger
+	found    func(*Version)
+	refusals *rate.Limiter
 
 	mu        sync.Mutex
 	last      *Version // the newest version read or written; its objects are not fetched again
@@ -49,7 +52,7 @@ type Catalog struct {
 
 // New returns a catalog over a store.
 func New(s *store.Store, log *slog.Logger) *Catalog {
-	return &Catalog{store: s, log: log, found: func(*Version) {}, witnesses: map[string]witness{}}
+	return &Catalog{store: s, log: log, found: func(*Version) {}, refusals: newRefusals(), witnesses: map[string]witness{}}
 }
 
 // OnChange has fn called with the version that a Change made or came upon,
@@ -92,8 +95,7 @@ func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 		return nil, err
 	}
 	if h.Revision == 0 {
-		empty, err := config.NewSet(nil)
-		return &Version{Tree: &plan.Tree{Set: empty}, Cluster: h.Cluster}, err
+		return nothing(h.Cluster)
 	}
 	gen := h.Generation()
 	if known.Generation == gen {
@@ -104,6 +106,12 @@ func (c *Catalog) Load(ctx context.Context, h store.Head) (*Version, error) {
 		return nil, fmt.Errorf("generation %v: %w", gen, err)
 	}
 	return c.keep(&Version{Generation: gen, Head: h.Head, Tree: tree, Cluster: h.Cluster}), nil
+}
+
+// nothing is the version before the first change.
+func nothing(cluster uint64) (*Version, error) {
+	empty, err := config.NewSet(nil)
+	return &Version{Tree: &plan.Tree{Set: empty}, Cluster: cluster}, err
 }
 
 // readTree reads the tree under a head; what the known version has too is not

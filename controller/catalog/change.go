@@ -6,33 +6,28 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead-dns/fairlead/controller/store"
-	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
-	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
 
-const (
-	// maxAttempts bounds how often a change is tried against other writers.
-	maxAttempts = 32
-	// maxSubjects bounds the subjects of an audit event, in bytes; the event
-	// must stay below store.MaxEventSize.
-	maxSubjects = 64 << 10
-)
+// maxAttempts bounds how often a change is tried against other writers.
+const maxAttempts = 32
 
 // MaxResult bounds the result that is kept for a repeated request, in bytes.
 const MaxResult = store.MaxResultSize - resultHeader
 
 // ErrOtherRequest says that a request id was used before, for another request.
 var ErrOtherRequest = errors.New("this request id was used for another request")
+
+// ErrOverridesFull says that the overrides, and what lies beside them, have no
+// room for more.
+var ErrOverridesFull = errors.New("there are too many overrides")
 
 // Request says who changes what and why.
 type Request struct {
@@ -45,23 +40,8 @@ type Request struct {
 	Peer        string
 	Action      string
 	Reason      string
-}
-
-// Edit is what a change makes of the current version. A nil Set leaves the
-// configuration as it is, Overrides counts only with SetOverrides, and a nil
-// Release releases nothing.
-type Edit struct {
-	Set          *config.Set
-	Base         *plan.Base // of Set, if it was compiled already
-	Overrides    []*pb.Override
-	SetOverrides bool
-	// Release replaces an earlier one of the same latch.
-	Release *pb.LatchRelease
-	// DropReleases, with a Release, tells which of the others are kept no more.
-	DropReleases func(*pb.LatchRelease) bool
-	Subjects     []string
-	// Result is what whoever repeats the request is told, at most MaxResult bytes.
-	Result []byte
+	// Author is who is said to have decided it.
+	Author string
 }
 
 // Outcome is what became of a change.
@@ -106,7 +86,7 @@ func (c *Catalog) change(ctx context.Context, req Request, edit func(*Version) (
 		if err != nil {
 			return nil, err
 		}
-		if e.Set == nil && !e.SetOverrides && e.Release == nil {
+		if e.empty() {
 			return &Outcome{Version: v, Generation: v.Generation}, nil
 		}
 		next, err := c.swap(ctx, req, v, e)
@@ -138,25 +118,25 @@ func (c *Catalog) repeated(ctx context.Context, req Request, rev int64, stored [
 	}
 	v, err := c.Read(ctx)
 	if err != nil {
-		return nil, err
+		// It was made, whatever can be read now.
+		if v = c.newest(); v == nil {
+			if v, err = nothing(0); err != nil {
+				return nil, err
+			}
+		}
 	}
 	gen := regions.Generation{Epoch: binary.BigEndian.Uint64(stored[32:]), Revision: rev}
 	return &Outcome{Version: v, Generation: gen, Repeated: true, Result: stored[resultHeader:]}, nil
 }
 
 func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*Version, error) {
-	set, overrides := v.Set, v.OverrideSet()
+	set, now := v.Set, timestamppb.Now()
 	if e.Set != nil {
 		set = e.Set
 	}
-	if e.SetOverrides {
-		overrides.Overrides = slices.SortedFunc(slices.Values(e.Overrides), func(a, b *pb.Override) int { return strings.Compare(a.GetId(), b.GetId()) })
-	}
-	if r := e.Release; r != nil {
-		kept := slices.DeleteFunc(slices.Clone(overrides.GetReleases()), func(o *pb.LatchRelease) bool {
-			return o.GetLatch() == r.GetLatch() || e.DropReleases != nil && e.DropReleases(o)
-		})
-		overrides.Releases = slices.SortedFunc(slices.Values(append(kept, r)), func(a, b *pb.LatchRelease) int { return strings.Compare(a.GetLatch(), b.GetLatch()) })
+	overrides := e.overrides(v.Tree, now)
+	if n := proto.Size(overrides); n > store.MaxObjectSize {
+		return nil, fmt.Errorf("%w: all together have %d bytes, and %d is the most: remove some, or give shorter reasons", ErrOverridesFull, n, store.MaxObjectSize)
 	}
 	tree, head, err := plan.Write(set, overrides, v.Tree, v.Head)
 	if err != nil {
@@ -171,7 +151,6 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 			missing = append(missing, data)
 		}
 	}
-	now := timestamppb.Now()
 	head.Epoch = max(v.Head.GetEpoch(), 1)
 	head.PreviousRevision = v.Generation.Revision
 	head.Time = now
@@ -181,9 +160,7 @@ func (c *Catalog) swap(ctx context.Context, req Request, v *Version, e Edit) (*V
 	result := binary.BigEndian.AppendUint64(req.Fingerprint[:], head.Epoch)
 	rev, err := c.write(ctx, missing, store.Swap{
 		Expect: v.Generation.Revision, Head: head, RequestID: req.ID, Result: append(result, e.Result...),
-		Event: &pb.AuditEvent{
-			Time: now, Actor: req.Actor, Peer: req.Peer, Action: req.Action, Subjects: boundSubjects(e.Subjects), Reason: req.Reason,
-		},
+		Event: e.event(req, v.Tree, tree, now),
 	})
 	if err != nil {
 		return nil, err
@@ -206,15 +183,4 @@ func (c *Catalog) write(ctx context.Context, objects [][]byte, w store.Swap) (re
 		c.log.Debug("objects were collected, putting them again", "objects", len(objects))
 	}
 	return 0, fmt.Errorf("gave up after %d attempts: %w", maxAttempts, err)
-}
-
-// boundSubjects keeps an audit event within its size.
-func boundSubjects(subjects []string) []string {
-	size := 0
-	for i, s := range subjects {
-		if size += len(s) + 4; size > maxSubjects {
-			return append(slices.Clone(subjects[:i]), fmt.Sprintf("and %d more", len(subjects)-i))
-		}
-	}
-	return subjects
 }

@@ -93,7 +93,7 @@ func change(t testing.TB, c *catalog.Catalog, services ...string) regions.Genera
 func collector(c *catalog.Catalog, r prometheus.Registerer) *catalog.Collector {
 	return catalog.NewCollector(catalog.CollectorOptions{
 		Catalog: c, Name: "c1", Every: time.Nanosecond, Log: slog.New(slog.DiscardHandler), Registerer: r,
-		Retention: store.Retention{Generations: 2, Events: 100, EventPeriod: time.Hour},
+		Retention: store.Retention{Generations: 2, Events: 100, Refusals: 2, EventPeriod: time.Hour},
 	})
 }
 
@@ -219,7 +219,7 @@ func TestCollectorRuns(t *testing.T) {
 	reg := prometheus.NewPedanticRegistry()
 	col := catalog.NewCollector(catalog.CollectorOptions{
 		Catalog: c, Name: "c1", Every: 200 * time.Millisecond, Log: slog.New(slog.DiscardHandler), Registerer: reg,
-		Retention: store.Retention{Generations: 2, Events: 2, EventPeriod: time.Hour},
+		Retention: store.Retention{Generations: 2, Events: 2, Refusals: 2, EventPeriod: time.Hour},
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)

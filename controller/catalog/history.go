@@ -24,8 +24,22 @@ type Record struct {
 	Kept bool
 }
 
+// Events lists audit events, without the heads, as store.FindEvents does.
+func (c *Catalog) Events(ctx context.Context, q store.EventQuery) ([]*pb.AuditEvent, string, error) {
+	events, next, err := c.store.FindEvents(ctx, q)
+	for _, e := range events {
+		e.Head = nil
+	}
+	return events, next, err
+}
+
+// Tail follows the audit events, as store.Tail does.
+func (c *Catalog) Tail(ctx context.Context, after string) (*store.Tail, error) {
+	return c.store.Tail(ctx, after)
+}
+
 // History lists the generations that events tell of, newest first, in pages as
-// store.Events does.
+// store.FindEvents does.
 func (c *Catalog) History(ctx context.Context, limit int, page string) ([]Record, string, error) {
 	// The floor may rise meanwhile, never sink: what is said to be kept may not
 	// be any more when it is asked for.
@@ -33,7 +47,9 @@ func (c *Catalog) History(ctx context.Context, limit int, page string) ([]Record
 	if err != nil {
 		return nil, "", err
 	}
-	events, next, err := c.store.Events(ctx, limit, page)
+	events, next, err := c.store.FindEvents(ctx, store.EventQuery{
+		Limit: limit, Page: page, Match: func(e *pb.AuditEvent) bool { return e.GetResult() != store.ResultRefused },
+	})
 	if err != nil {
 		return nil, "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -22,10 +23,11 @@ import (
 	"github.com/fairlead-dns/fairlead/regions"
 )
 
-// Three writers and two collectors at one store. Each of their requests is let
+// Three writers, who are refused now and then, and two collectors at one store. Each of their requests is let
 // go at a moment that rapid draws, is lost, loses its answer, or comes late, and
 // any of them may be killed where it stands. After every step all is there that
-// any kept generation needs, and in the end nothing else.
+// any kept generation needs, and in the end nothing else; and the events lie in
+// the order in which they were written.
 func TestCollectModel(t *testing.T) {
 	t.Parallel()
 	endpoints := startServer(t).Endpoints()
@@ -49,6 +51,8 @@ func TestCollectModel(t *testing.T) {
 			a := actors[i]
 			switch {
 			case a.busy:
+			case i < 3 && rapid.IntRange(0, 2).Draw(t, "refuses") == 0:
+				w.note("refuse", a.start(w, refuser))
 			case i < 3:
 				parts := rapid.SliceOfNDistinct(rapid.SampledFrom(universe), 1, 3, rapid.ID[string]).Draw(t, "parts")
 				overrides := rapid.SampledFrom([]string{"o", "p", "q"}).Draw(t, "overrides")
@@ -119,6 +123,18 @@ func TestCollectModelSchedules(t *testing.T) {
 		},
 		"a collection, and a write": {
 			func(w *world) (work, work) { return collector(1), write(w, "a", "b") }, nil,
+		},
+		"a refusal, and a write": {
+			func(w *world) (work, work) { return refuser, write(w, "a", "b") }, nil,
+		},
+		"a write, and a refusal": {
+			func(w *world) (work, work) { return write(w, "a", "b"), refuser }, nil,
+		},
+		"a refusal, and another": {
+			func(w *world) (work, work) { return refuser, refuser }, nil,
+		},
+		"a refusal, and a collection": {
+			func(w *world) (work, work) { return refuser, collector(1) }, nil,
 		},
 		"a collection, and another": {
 			func(w *world) (work, work) { return collector(1), collector(2) }, []error{store.ErrCollecting},
@@ -349,6 +365,15 @@ func writer(parts []string, overrides string, onCollected func()) func(context.C
 	}
 }
 
+// refuser is told that there is no head while there is none.
+func refuser(ctx context.Context, s *store.Store) error {
+	h, err := s.Head(ctx)
+	if err != nil || h.Head == nil {
+		return err
+	}
+	return s.Refuse(ctx, refusal("no"))
+}
+
 // collector keeps as many generations as it is told to.
 func collector(generations int) func(context.Context, *store.Store) error {
 	return func(ctx context.Context, s *store.Store) error {
@@ -378,6 +403,7 @@ func (w *world) read() contents {
 		}
 	}
 	var head int64
+	newer := int64(math.MaxInt64)
 	for _, kv := range resp.Kvs {
 		name := strings.TrimPrefix(string(kv.Key), w.prefix)
 		gen := regions.Generation{Epoch: 1, Revision: kv.ModRevision}
@@ -389,9 +415,15 @@ func (w *world) read() contents {
 			}
 			c.objects[d] = kv.Value
 		case "audit":
+			if kv.ModRevision >= newer {
+				w.Fatalf("%s was written at %d, not before the one in front of it", name, kv.ModRevision)
+			}
+			newer = kv.ModRevision
 			e := &pb.AuditEvent{}
 			parse(kv.Value, e)
-			c.roots[gen] = e.GetHead()
+			if e.GetResult() != store.ResultRefused {
+				c.roots[gen] = e.GetHead()
+			}
 		case "collection":
 			st := &pb.Collection{}
 			parse(kv.Value, st)

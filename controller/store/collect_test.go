@@ -60,7 +60,7 @@ func commit(t testing.TB, s *store.Store, at time.Time, parts ...string) regions
 // collecting keeps two generations and nothing for its age.
 func collecting(now time.Time) store.CollectOptions {
 	return store.CollectOptions{
-		Retention:  store.Retention{Generations: 2, Events: 1000, EventPeriod: 1000 * time.Hour},
+		Retention:  store.Retention{Generations: 2, Events: 1000, Refusals: 2, EventPeriod: 1000 * time.Hour},
 		Controller: "c1", Now: now, References: references, Pause: time.Nanosecond,
 	}
 }
@@ -258,6 +258,7 @@ func TestCollectOptionsAreChecked(t *testing.T) {
 	for name, alter := range map[string]func(*store.CollectOptions){
 		"no generation":   func(o *store.CollectOptions) { o.Generations = 0 },
 		"too few events":  func(o *store.CollectOptions) { o.Retention.Events = 1 },
+		"no refusals":     func(o *store.CollectOptions) { o.Refusals = 0 },
 		"events too soon": func(o *store.CollectOptions) { o.EventPeriod, o.Period = time.Hour, 2*time.Hour },
 		"negative":        func(o *store.CollectOptions) { o.Grace = -1 },
 		"no time":         func(o *store.CollectOptions) { o.Now = time.Time{} },

@@ -9,6 +9,8 @@
 //	objects/<sha-256 in hex>       immutable bytes, at most 1 MiB
 //	audit/<epoch>/<revision>-<id>  an AuditEvent; the numbers count down, so
 //	                               that the newest comes first
+//	audit/<epoch>/<revision>-~<n>  the n-th AuditEvent that tells of a refusal
+//	                               while the head had the revision
 //	requests/<request id>          the outcome of a request, for a day
 //	attempts/<id>                  the same for changes without a request id
 //	collection                     what was removed, and what is kept
@@ -18,7 +20,11 @@
 // its event and its request's outcome. The transaction compares the head's
 // revision, so of two writers that read the same head exactly one succeeds.
 //
-// The events hold the heads, so they are the history too: a generation can be
+// A change that the safety rules refuse leaves an event too (Refuse), which made no
+// generation. All events lie in the order in which they were made, so that whoever
+// follows them (Tail) misses none.
+//
+// The events of changes hold the heads, so they are the history too: a generation can be
 // read as long as it is not older than the floor, which Collect raises before
 // it removes what only older ones refer to. Records of requests and attempts
 // expire with their leases.
@@ -47,11 +53,12 @@
 // Every value that was ever written stays in etcd until the revision is
 // compacted: each change rewrites the head, and objects that Collect removes
 // still take up room. So etcd needs auto-compaction, periodic and hourly, and a
-// quota of several times what Retention keeps (512 MiB by default; etcd's own
-// default is 2 GiB): a database that has reached its quota takes no writes
-// (ErrFull) until an operator makes room. Nothing here depends on compaction,
-// nor on its absence: only current values are read, the history lies under keys
-// of its own, and Watch begins anew when its revision is gone. So any retention
-// is right, and none at all only fills the database. The embedded etcd compacts
-// by itself.
+// quota of several times what Retention keeps (512 MiB by default, and events,
+// which have some hundred bytes each as a rule and 128 KiB at the very most;
+// etcd's own default is 2 GiB): a database that has reached its quota takes no
+// writes (ErrFull) until an operator makes room. Nothing here depends on
+// compaction, nor on its absence: only current values are read, the history lies
+// under keys of its own, and Watch begins anew when its revision is gone. So any
+// retention is right, and none at all only fills the database. The embedded etcd
+// compacts by itself.
 package store

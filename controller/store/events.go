@@ -3,7 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
+	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -21,30 +21,64 @@ const (
 	maxPageBytes = 2 << 20
 	// eventsAtOnce bounds the events that one request reads, hence its answer.
 	eventsAtOnce = 50
+	// maxSeen and maxSeenBytes bound what is looked at for one page.
+	maxSeen      = 2 * MaxEvents
+	maxSeenBytes = 4 * maxPageBytes
 )
 
-// Events lists audit events, newest first, each with its generation. It
-// returns at most limit of them, 0 meaning DefaultEvents, fewer when they are
-// large, and a token for the page after, empty if there are no more; the first
-// page has an empty token. Events that are added meanwhile do not disturb the
-// pages.
+// Results of audit events.
+const (
+	ResultDone    = "done"
+	ResultForced  = "forced"
+	ResultRefused = "refused"
+)
+
+// EventQuery says which events are listed.
+type EventQuery struct {
+	// Limit is how many at most; 0 means DefaultEvents.
+	Limit int
+	// Page is the token that the page before came with, empty for the first.
+	Page string
+	// Match selects among them; nil: all.
+	Match func(*pb.AuditEvent) bool
+	// Since tells that none older is of interest. It ends the search; Match has to
+	// leave out those that the search comes across all the same.
+	Since time.Time
+}
+
+// Events lists the audit events, newest first, each with its generation.
 func (s *Store) Events(ctx context.Context, limit int, page string) (events []*pb.AuditEvent, next string, err error) {
-	if limit < 0 {
-		return nil, "", fmt.Errorf("store: page of %d events: want 1 to %d", limit, MaxEvents)
+	return s.FindEvents(ctx, EventQuery{Limit: limit, Page: page})
+}
+
+// FindEvents lists audit events, newest first, each with its generation; a refusal
+// has the one at which it was refused. It returns at most as many as the limit,
+// fewer when they are large or when it had to look at too many, and a token for
+// the page after, empty if there are no more. Events that are added meanwhile do
+// not disturb the pages.
+func (s *Store) FindEvents(ctx context.Context, q EventQuery) (events []*pb.AuditEvent, next string, err error) {
+	if q.Limit < 0 {
+		return nil, "", fmt.Errorf("store: page of %d events: want 1 to %d", q.Limit, MaxEvents)
 	}
-	if limit == 0 {
-		limit = DefaultEvents
+	if q.Limit == 0 {
+		q.Limit = DefaultEvents
 	}
-	limit = min(limit, MaxEvents)
+	q.Limit = min(q.Limit, MaxEvents)
 	from := s.keys.audits()
-	if page != "" {
-		from += page + "\x00" // after it
-		if _, err := s.keys.auditEpoch(from); err != nil || !printable(page) {
-			return nil, "", fmt.Errorf("store: %w: %q: want the token that the page of events before came with", ErrPageToken, page)
+	if q.Page != "" {
+		from += q.Page + "\x00" // after it
+		if _, err := s.keys.parseAudit(s.keys.audits() + q.Page); err != nil {
+			return nil, "", fmt.Errorf("store: %w: %q: want the token that the page of events before came with", ErrPageToken, q.Page)
 		}
 	}
-	for size := 0; ; {
-		kvs, more, err := s.auditKeys(ctx, from, min(limit-len(events), eventsAtOnce))
+	b := pageBounds{limit: q.Limit}
+	older := 0 // in a row
+	for {
+		batch := eventsAtOnce
+		if q.Match == nil {
+			batch = min(q.Limit-len(events), batch)
+		}
+		kvs, more, err := s.auditKeys(ctx, from, batch)
 		if err != nil {
 			return nil, "", fmt.Errorf("store: read events: %w", err)
 		}
@@ -53,10 +87,21 @@ func (s *Store) Events(ctx context.Context, limit int, page string) (events []*p
 			if err != nil {
 				return nil, "", err
 			}
-			events = append(events, e)
-			size += len(kv.Value)
-			if end := i == len(kvs)-1 && !more; !end && (len(events) == limit || size > maxPageBytes) {
-				return events, strings.TrimPrefix(string(kv.Key), s.keys.audits()), nil
+			matches := q.Match == nil || q.Match(e)
+			if matches {
+				events = append(events, e)
+			}
+			// Controllers' clocks differ, so that the order of the times is not quite
+			// that of the events.
+			if older++; !e.GetTime().AsTime().Before(q.Since.Add(-time.Hour)) {
+				older = 0
+			}
+			if older == eventsAtOnce {
+				return events, "", nil
+			}
+			full := b.add(len(kv.Value), matches)
+			if end := i == len(kvs)-1 && !more; !end && full {
+				return events, s.keys.position(string(kv.Key)), nil
 			}
 		}
 		if !more {
@@ -66,9 +111,31 @@ func (s *Store) Events(ctx context.Context, limit int, page string) (events []*p
 	}
 }
 
+// pageBounds bounds a page and the work for it.
+type pageBounds struct {
+	limit                       int
+	taken, seen, size, seenSize int
+}
+
+// add counts an event; it tells whether the page ends with it.
+func (b *pageBounds) add(size int, taken bool) (full bool) {
+	b.seen++
+	b.seenSize += size
+	if taken {
+		b.taken++
+		b.size += size
+	}
+	return b.taken == b.limit || b.size > maxPageBytes || b.seen >= maxSeen || b.seenSize > maxSeenBytes
+}
+
 // auditKeys reads events from a key on; more tells whether there are others.
 func (s *Store) auditKeys(ctx context.Context, from string, limit int, opts ...clientv3.OpOption) (kvs []*mvccpb.KeyValue, more bool, err error) {
-	opts = append(opts, clientv3.WithRange(clientv3.GetPrefixRangeEnd(s.keys.audits())), clientv3.WithLimit(int64(limit)))
+	return s.auditKeysUntil(ctx, from, clientv3.GetPrefixRangeEnd(s.keys.audits()), limit, opts...)
+}
+
+// auditKeysUntil is auditKeys up to a key.
+func (s *Store) auditKeysUntil(ctx context.Context, from, end string, limit int, opts ...clientv3.OpOption) (kvs []*mvccpb.KeyValue, more bool, err error) {
+	opts = append(opts, clientv3.WithRange(end), clientv3.WithLimit(int64(limit)))
 	var resp *clientv3.GetResponse
 	err = s.try(ctx, func(ctx context.Context) (err error) {
 		resp, err = s.client.Get(ctx, from, opts...)
@@ -82,16 +149,19 @@ func (s *Store) auditKeys(ctx context.Context, from string, limit int, opts ...c
 
 func (s *Store) parseEvent(kv *mvccpb.KeyValue) (*pb.AuditEvent, error) {
 	e := &pb.AuditEvent{}
-	epoch, err := s.keys.auditEpoch(string(kv.Key))
+	key, err := s.keys.parseAudit(string(kv.Key))
 	if err == nil {
 		err = proto.Unmarshal(kv.Value, e)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("store: event %s: %w", kv.Key, err)
 	}
-	// An event that was restored from a backup keeps its generation.
-	if e.Generation == nil {
-		e.Generation = &pb.Generation{Epoch: epoch, Revision: kv.ModRevision}
+	switch {
+	case e.Generation != nil: // restored from a backup; it keeps its generation
+	case key.n > 0:
+		e.Generation = &pb.Generation{Epoch: key.epoch, Revision: key.revision}
+	default:
+		e.Generation = &pb.Generation{Epoch: key.epoch, Revision: kv.ModRevision}
 	}
 	return e, nil
 }
@@ -103,7 +173,9 @@ func (s *Store) Event(ctx context.Context, gen regions.Generation) (*pb.AuditEve
 		return nil, nil
 	}
 	// Who made it had read an older revision, and who made later ones has read
-	// this one or a later one. So of those before, it is the first.
+	// this one or a later one. So of those before, it is the first; the refusals
+	// lie at the revisions of heads, and there is none between the one that it
+	// replaced and its own.
 	kvs, _, err := s.auditKeys(ctx, s.keys.auditsUntil(gen.Epoch, gen.Revision-1), 1)
 	if err != nil {
 		return nil, fmt.Errorf("store: read event of generation %v: %w", gen, err)
@@ -115,7 +187,7 @@ func (s *Store) Event(ctx context.Context, gen regions.Generation) (*pb.AuditEve
 	if err != nil {
 		return nil, err
 	}
-	if generationOf(e) != gen {
+	if generationOf(e) != gen || e.GetResult() == ResultRefused {
 		return nil, nil
 	}
 	return e, nil

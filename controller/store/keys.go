@@ -45,14 +45,52 @@ func (k keys) auditsUntil(epoch uint64, revision int64) string {
 	return fmt.Sprintf("%s%016x/%016x", k.audits(), math.MaxUint64-epoch, math.MaxInt64-revision)
 }
 
-// auditEpoch reads the epoch back from an audit key.
-func (k keys) auditEpoch(key string) (uint64, error) {
-	hex, _, ok := strings.Cut(strings.TrimPrefix(key, k.audits()), "/")
-	n, err := strconv.ParseUint(hex, 16, 64)
-	if !ok || err != nil {
-		return 0, fmt.Errorf("key %q is no audit key", key)
+// refusals is where the refusals begin that were made while the head had a
+// revision. They lie after, hence are older than, the change that replaces that
+// head, also if who made it read the store at this very revision: an attempt's id
+// is in hex.
+func (k keys) refusals(epoch uint64, head int64) string { return k.auditsUntil(epoch, head) + "-~" }
+
+// refusal is the key of the n-th refusal while the head had a revision.
+func (k keys) refusal(epoch uint64, head int64, n uint32) string {
+	return fmt.Sprintf("%s%08x", k.refusals(epoch, head), math.MaxUint32-n)
+}
+
+// position is an audit key without what all have in common.
+func (k keys) position(key string) string { return strings.TrimPrefix(key, k.audits()) }
+
+// auditKey is what an audit key says. n is the number of a refusal, 0 of a change.
+type auditKey struct {
+	epoch    uint64
+	revision int64
+	n        uint32
+}
+
+func (k keys) parseAudit(key string) (a auditKey, err error) {
+	bad := fmt.Errorf("key %q is no audit key", key)
+	rest, ok := strings.CutPrefix(key, k.audits())
+	epoch, rest, cut := strings.Cut(rest, "/")
+	if !ok || !cut || !printable(rest) {
+		return a, bad
 	}
-	return math.MaxUint64 - n, nil
+	e, err := strconv.ParseUint(epoch, 16, 64)
+	if err != nil {
+		return a, bad
+	}
+	revision, id, _ := strings.Cut(rest, "-")
+	r, err := strconv.ParseInt(revision, 16, 64)
+	if err != nil {
+		return a, bad
+	}
+	a.epoch, a.revision = math.MaxUint64-e, math.MaxInt64-r
+	if number, is := strings.CutPrefix(id, "~"); is {
+		n, err := strconv.ParseUint(number, 16, 32)
+		if err != nil {
+			return a, bad
+		}
+		a.n = math.MaxUint32 - uint32(n)
+	}
+	return a, nil
 }
 
 func validatePrefix(p string) error {

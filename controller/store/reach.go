@@ -19,18 +19,20 @@ type Retention struct {
 	Period   time.Duration
 	MaxBytes uint64
 	// An event is removed when it is older than EventPeriod, or Events newer
-	// ones are there, unless its generation is kept.
+	// ones are there, unless its generation is kept. Refusals have a number of
+	// their own: they push out no change.
 	EventPeriod time.Duration
 	Events      int
+	Refusals    int
 	// Grace is how long at least an object is kept that nothing refers to.
 	Grace time.Duration
 }
 
-// DefaultRetention keeps 100 generations, a week's up to 512 MiB, and up to
-// 10,000 events of the last 400 days.
+// DefaultRetention keeps 100 generations, a week's up to 512 MiB, and of the last
+// 400 days the events of up to 10,000 changes and 1,000 refusals.
 func DefaultRetention() Retention {
 	const day = 24 * time.Hour
-	return Retention{Generations: 100, Period: 7 * day, MaxBytes: 512 << 20, EventPeriod: 400 * day, Events: 10_000, Grace: time.Hour}
+	return Retention{Generations: 100, Period: 7 * day, MaxBytes: 512 << 20, EventPeriod: 400 * day, Events: 10_000, Refusals: 1000, Grace: time.Hour}
 }
 
 func (o CollectOptions) validate() error {
@@ -43,6 +45,10 @@ func (o CollectOptions) validate() error {
 	}
 	if o.EventPeriod < o.Period {
 		errs = append(errs, fmt.Errorf("store: events are kept for %v: want as long as generations, %v, at least", o.EventPeriod, o.Period))
+	}
+	if o.Refusals < 1 {
+		// The number of the next one is found from the newest (Refuse).
+		errs = append(errs, fmt.Errorf("store: %d refusals to keep: want 1 at least", o.Refusals))
 	}
 	if o.Period < 0 || o.Grace < 0 || o.NotWithin < 0 || o.Pause < 0 {
 		errs = append(errs, errors.New("store: a time to keep something for is negative"))
@@ -118,7 +124,7 @@ func (r *collection) remark(ctx context.Context) error {
 	return err
 }
 
-// history visits the events, newest first, until visit returns false.
+// history visits the events of changes, newest first, until visit returns false.
 func (r *collection) history(ctx context.Context, visit func(*pb.AuditEvent) (bool, error)) error {
 	for page, seen := "", false; ; {
 		events, next, err := r.Events(ctx, 0, page)
@@ -126,6 +132,9 @@ func (r *collection) history(ctx context.Context, visit func(*pb.AuditEvent) (bo
 			return err
 		}
 		for _, e := range events {
+			if e.GetResult() == ResultRefused {
+				continue
+			}
 			if !seen {
 				seen, r.newest = true, generationOf(e)
 			}

@@ -53,8 +53,20 @@ func TestAuditKeys(t *testing.T) {
 		if same := e1 == e2 && r1 == r2; !same && newer != (k1 < k2) {
 			rt.Fatalf("(%d, %d) newer than (%d, %d): %v, but keys %s and %s", e1, r1, e2, r2, newer, k1, k2)
 		}
-		if got, err := k.auditEpoch(k1); err != nil || got != e1 {
-			rt.Fatalf("epoch of %s: %d, %v, want %d", k1, got, err, e1)
+		if got, err := k.parseAudit(k1); err != nil || got != (auditKey{epoch: e1, revision: r1}) {
+			rt.Fatalf("%s says %v, %v, want epoch %d and revision %d", k1, got, err, e1, r1)
+		}
+		n := rapid.Uint32Range(1, math.MaxUint32-1).Draw(rt, "n")
+		refusal, next := k.refusal(e1, r1, n), k.refusal(e1, r1, n+1)
+		if got, err := k.parseAudit(refusal); err != nil || got != (auditKey{e1, r1, n}) {
+			rt.Fatalf("%s says %v, %v", refusal, got, err)
+		}
+		// The change that replaces the head, the refusals before it, and what made
+		// the head.
+		for _, pair := range [][2]string{{k1, next}, {next, refusal}, {refusal, k.audit(e1, r1-1, newAttemptID())}} {
+			if r1 > 0 && pair[0] >= pair[1] {
+				rt.Fatalf("%s does not come before %s", pair[0], pair[1])
+			}
 		}
 		if !printable(strings.TrimPrefix(k1, k.audits())) {
 			rt.Fatalf("%q cannot be a page token", k1)

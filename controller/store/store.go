@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -62,6 +63,8 @@ type Store struct {
 	// may use it.
 	leaseTurn chan struct{}
 	lease     lease
+
+	headRead atomic.Pointer[time.Time] // when a head was read last
 }
 
 // New makes a Store. It starts nothing and waits for nothing.
@@ -127,10 +130,21 @@ func (s *Store) Head(ctx context.Context) (Head, error) {
 	if err != nil {
 		return Head{}, fmt.Errorf("store: read head: %w", err)
 	}
+	now := time.Now()
+	s.headRead.Store(&now)
 	if len(resp.Kvs) == 0 {
 		return Head{Cluster: resp.Header.ClusterId}, nil
 	}
 	return parseHead(resp.Header.ClusterId, resp.Kvs[0].ModRevision, resp.Kvs[0].Value)
+}
+
+// HeadRead is when the head was read last, by whomever and whatever it was; the
+// zero time: never.
+func (s *Store) HeadRead() time.Time {
+	if at := s.headRead.Load(); at != nil {
+		return *at
+	}
+	return time.Time{}
 }
 
 func parseHead(cluster uint64, revision int64, raw []byte) (Head, error) {
