@@ -82,6 +82,9 @@ func (v *validator) references(r *pb.Resource) {
 	if h := r.GetHealthCheck(); h != nil {
 		v.quorum(key, h.GetSpec())
 	}
+	if p := r.GetSafetyPolicy(); p != nil {
+		v.drainRegions(key, p.GetSpec().GetDrains())
+	}
 	if s := r.GetService(); s != nil {
 		v.availabilityZones(key, s.GetSpec())
 		v.policyRegions(key, s.GetSpec())

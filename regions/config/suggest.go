@@ -47,6 +47,8 @@ var synonyms = map[string]string{
 	"minimum": "negativeTtl", "minttl": "negativeTtl", "ncachettl": "negativeTtl", "defaultttl": "ttl",
 	"rrs": "records", "rrsets": "records", "recordsets": "records", "zonefile": "records",
 	"prefixes": "cidrs", "networks": "cidrs", "subnets": "cidrs", "country": "countries", "order": "defaultOrder",
+	"headroom": "capacityHeadroomPercent", "maxdrained": "maxDrainedCapacityPercent", "maxdrainedpercent": "maxDrainedCapacityPercent",
+	"cooldown": "quietTime", "expiry": "defaultExpiry", "expireafter": "defaultExpiry", "absolute": "absoluteRules",
 }
 
 // nearest returns the word among right that was probably meant, or "".

@@ -125,4 +125,5 @@ func (c *checker) safety(s *pb.SafetyPolicySpec) {
 	if open := ages.GetFailOpenAfter(); ok && open.AsDuration() != 0 {
 		c.duration("spec.healthAges.failOpenAfter", open, frozen, 30*24*time.Hour)
 	}
+	c.drains(s.GetDrains())
 }

@@ -56,6 +56,7 @@ func (c *checker) service(name string, s *pb.ServiceSpec) {
 		// RFC 1034 section 3.6.2: a CNAME stands alone, and the apex has SOA and NS.
 		c.add("spec.endpoints", "are names, and the service is the zone's apex, which cannot be a CNAME (RFC 1034 section 3.6.2): want addresses")
 	}
+	c.serviceSafety(s)
 	c.alone(s.Endpoints)
 	c.weights(name, s.Endpoints)
 	c.fallback(name, s, byName)

@@ -119,6 +119,9 @@ type warner struct {
 	policies map[string]*policyUse
 	checked  sample // services with a health check
 	wildcard wildcards
+	// safetyStated: a service states what drains must leave of it.
+	safetyStated bool
+	drains       drainUse
 }
 
 func warn(set *Set, given map[Key]bool) []*warning {
@@ -140,6 +143,7 @@ func warn(set *Set, given map[Key]bool) []*warning {
 	list = append(list, w.collect(w.healthChecks)...)
 	list = append(list, w.collect(w.steeringPolicies)...)
 	list = append(list, w.collect(w.safety)...)
+	list = append(list, w.collect(w.drainsOfPolicy)...)
 	return append(list, services...)
 }
 

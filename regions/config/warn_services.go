@@ -36,6 +36,7 @@ func (w *warner) services() {
 		s, key := n.r.GetService().GetSpec(), Key{KindService, n.name}
 		given := about && w.given[key]
 		w.wildcard.look(w.set, n.name, s.GetZone(), given)
+		w.safetyStated = w.safetyStated || s.GetSafety() != nil
 		policy := w.policies[s.GetPolicy()]
 		if policy != nil {
 			policy.users.add(n.name, given)
@@ -68,6 +69,7 @@ func (w *warner) services() {
 		}
 	}
 	w.wildcardsCut()
+	w.drainsOfServices(list)
 }
 
 // clientRegion warns of a service that follows the vantages of the client's region

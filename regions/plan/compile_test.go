@@ -10,7 +10,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
@@ -68,7 +67,7 @@ func TestCompile(t *testing.T) {
 	byAddr := cmp.Comparer(func(a, b netip.Addr) bool { return a == b })
 	if d := cmp.Diff(regions.Service{
 		Name: "www.example.test", Zone: "example.test", TTL: 30, MinTTL: 15, Policy: 0, Checked: true, Spread: 23 * time.Second,
-		AllDown: regions.ServeFallback, NeverJudged: regions.Healthy,
+		AllDown: regions.ServeFallback, NeverJudged: regions.Healthy, MinRegions: -1,
 		Fallback: [2][]netip.Addr{{v4("203.0.113.1")}, {v6("2001:db8:ffff::1")}},
 		Endpoints: []regions.Endpoint{
 			{Name: "eu-1", Region: eu, AvailabilityZone: "a", Weight: 100, Addr: [2]netip.Addr{v4("192.0.2.10"), v6("2001:db8::10")}, Target: [2]int32{targets["web@192.0.2.10"], targets["web@2001:db8::10"]}},
@@ -106,28 +105,6 @@ func TestSharedTarget(t *testing.T) {
 	}))
 	if len(b.Targets) != 1 || len(b.Targets[0].Services) != 2 {
 		t.Errorf("%+v", b.Targets)
-	}
-}
-
-func TestWith(t *testing.T) {
-	b := compile(t, load(t, sample))
-	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	up := &pb.Override{
-		Id: "b", Action: pb.OverrideAction_OVERRIDE_ACTION_FORCE_UP, Author: "bo", Reason: "known good",
-		Scope: &pb.OverrideScope{Service: "www.example.test", Endpoint: "eu-1"}, CreateTime: timestamppb.New(at), ExpireTime: timestamppb.New(at.Add(time.Hour)),
-	}
-	down := drain("c", &pb.OverrideScope{Region: "eu-west", AvailabilityZone: "a"})
-	down.Action = pb.OverrideAction_OVERRIDE_ACTION_FORCE_DOWN
-	p := b.With(testGeneration, &pb.OverrideSet{Overrides: []*pb.Override{down, up, drain("a", &pb.OverrideScope{Region: "us-east"}), {Id: "none"}}})
-	if d := cmp.Diff([]regions.Override{
-		{ID: "a", Action: regions.Drain, Scope: regions.Scope{Region: "us-east"}, Author: "ana", Reason: "patching"},
-		{ID: "b", Action: regions.ForceUp, Scope: regions.Scope{Service: "www.example.test", Endpoint: "eu-1"}, Author: "bo", Reason: "known good", Created: at, Expires: at.Add(time.Hour)},
-		{ID: "c", Action: regions.ForceDown, Scope: regions.Scope{Region: "eu-west", AvailabilityZone: "a"}, Author: "ana", Reason: "patching"},
-	}, p.Overrides); d != "" {
-		t.Error(d)
-	}
-	if p.Generation != testGeneration || p.Compiled != b || p.Base != b.Base || !cmp.Equal(p.Ignored, []string{"none"}) {
-		t.Errorf("%+v", p)
 	}
 }
 

@@ -25,7 +25,7 @@ func Explain(v *steer.View, q Question, now time.Time, evidence func(target stri
 		Client: &pb.ClientLocation{
 			Address: q.Client.String(), Continent: x.Geo.Location.Continent, Country: x.Geo.Location.Country,
 			Subdivision: x.Geo.Location.Subdivision, City: x.Geo.Location.City,
-			RankedBy: x.Geo.Source.String(), Rule: x.Geo.Rule,
+			RankedBy: x.Geo.Source.String(), Rule: x.Geo.Rule, Database: x.Geo.Database,
 		},
 	}
 	if x.Geo.Network.IsValid() {

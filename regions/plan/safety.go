@@ -27,6 +27,7 @@ func safety(set *config.Set) regions.Safety {
 		if p.GetMetadata().GetName() != safetyPolicyName {
 			continue
 		}
+		out.Drains = drainRules(p.GetSpec().GetDrains())
 		guard, ages := p.GetSpec().GetGuard(), p.GetSpec().GetHealthAges()
 		out.Guard.AlarmOnly = guard.GetMode() == pb.GuardMode_GUARD_MODE_ALARM
 		if n := guard.GetMaxPercent(); n > 0 {

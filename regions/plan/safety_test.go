@@ -21,7 +21,7 @@ func TestSafety(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		spec *pb.SafetyPolicySpec
-		want regions.Safety
+		want regions.Safety // Drains: the defaults
 	}{
 		{"none", nil, regions.DefaultSafety()},
 		{"empty", &pb.SafetyPolicySpec{}, regions.DefaultSafety()},
@@ -56,6 +56,7 @@ func TestSafety(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		c.want.Drains = regions.DefaultSafety().Drains
 		if d := cmp.Diff(c.want, compile(t, set).Safety); d != "" {
 			t.Error(c.name, d)
 		}

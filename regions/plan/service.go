@@ -23,6 +23,7 @@ func (c *compiler) service(svc *pb.Service) {
 		MinTTL:      minTTL(s), Failback: failback(s),
 		ClientRegionVerdicts: s.GetVerdicts() == pb.VerdictScope_VERDICT_SCOPE_CLIENT_REGION,
 	}
+	drainsOf(s.GetSafety(), &out)
 	if s.GetUnknown() == pb.UnknownState_UNKNOWN_STATE_UNHEALTHY {
 		out.NeverJudged = regions.Unhealthy
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
@@ -28,6 +29,12 @@ type Tree struct {
 	Set       *config.Set
 	Overrides []*pb.Override     // sorted by id
 	Releases  []*pb.LatchRelease // sorted by latch
+	// Scheduled are the overrides whose time is to come, sorted by id.
+	Scheduled      []*pb.Override
+	BreakGlassEnds []*pb.BreakGlassEnd // sorted by id
+	// ChangeTime is when an override last began, ended or was replaced; nil: never,
+	// or a version before this one did not say.
+	ChangeTime *timestamppb.Timestamp
 	// Objects holds the manifest, the override set and every part.
 	Objects Objects
 	// SameConfig tells that the configuration is that of the known tree.
@@ -110,12 +117,16 @@ func Read(head *pb.Head, known *Tree, knownHead *pb.Head, fetch Fetch) (*Tree, e
 
 func (t *Tree) takeOverrides(o *pb.OverrideSet) {
 	t.Overrides, t.Releases, t.carried = o.GetOverrides(), o.GetReleases(), o.ProtoReflect().GetUnknown()
+	t.Scheduled, t.BreakGlassEnds, t.ChangeTime = o.GetScheduled(), o.GetBreakGlassEnds(), o.GetChangeTime()
 }
 
-// OverrideSet returns the tree's overrides and releases as a new message, with
-// whatever a newer version put beside them (invariant 4).
+// OverrideSet returns what the tree has beside its configuration as a new message,
+// with whatever a newer version put there (invariant 4).
 func (t *Tree) OverrideSet() *pb.OverrideSet {
-	o := &pb.OverrideSet{Overrides: t.Overrides, Releases: t.Releases}
+	o := &pb.OverrideSet{
+		Overrides: t.Overrides, Releases: t.Releases,
+		Scheduled: t.Scheduled, BreakGlassEnds: t.BreakGlassEnds, ChangeTime: t.ChangeTime,
+	}
 	o.ProtoReflect().SetUnknown(t.carried)
 	return o
 }
@@ -184,9 +195,10 @@ func (r *reader) get(names []Digest) error {
 	return nil
 }
 
-// Write returns the digests that a head needs for a set, overrides (sorted by
-// id) and releases (sorted by latch), and the tree. Where the set is that of a known tree, its objects are
-// taken over; otherwise the work is in proportion to what differs from it.
+// Write returns the digests that a head needs for a set and an override set, whose
+// lists are sorted, and the tree. Where the set is that of a known tree, its
+// objects are taken over; otherwise the work is in proportion to what differs from
+// it.
 func Write(set *config.Set, o *pb.OverrideSet, known *Tree, knownHead *pb.Head) (*Tree, *pb.Head, error) {
 	t := &Tree{Set: set, Objects: Objects{}}
 	t.takeOverrides(o)

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
@@ -221,10 +222,15 @@ func TestReadExtra(t *testing.T) {
 	sameTree(t, got, tree)
 }
 
-// TestNewerOverrideSet (invariant 4): releases, and what a newer version puts
-// beside them, survive a change of the configuration.
+// TestNewerOverrideSet (invariant 4): all that stands beside the overrides, and what
+// a newer version puts there, survives a change of the configuration.
 func TestNewerOverrideSet(t *testing.T) {
-	o := &pb.OverrideSet{Releases: []*pb.LatchRelease{{Latch: "guard", Trip: 4, Author: "ana"}}}
+	o := &pb.OverrideSet{
+		Releases:       []*pb.LatchRelease{{Latch: "guard", Trip: 4, Author: "ana"}},
+		Scheduled:      []*pb.Override{drain("later", &pb.OverrideScope{Region: "us-east"})},
+		BreakGlassEnds: []*pb.BreakGlassEnd{{Id: "bg-1", Author: "ana"}},
+		ChangeTime:     &timestamppb.Timestamp{Seconds: 1},
+	}
 	o.ProtoReflect().SetUnknown([]byte{0xf8, 0x07, 0x01}) // 127: varint 1
 	tree, head, err := Write(load(t, sample), o, nil, nil)
 	if err != nil {
@@ -240,7 +246,7 @@ func TestNewerOverrideSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(nextHead.GetOverrides(), head.GetOverrides()) || len(next.Releases) != 1 {
+	if !bytes.Equal(nextHead.GetOverrides(), head.GetOverrides()) || len(next.Releases) != 1 || !proto.Equal(next.OverrideSet(), o) {
 		t.Errorf("%x became %x: %v", head.GetOverrides(), nextHead.GetOverrides(), next.Releases)
 	}
 	mine := got.OverrideSet()
