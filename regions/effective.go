@@ -77,11 +77,12 @@ type Measured struct {
 type fact uint8
 
 const (
-	isBrokenDown fact = iota // of break-glass
-	isBrokenDrained
+	isBrokenDown    fact = iota // of break-glass
+	isForcedDown                // of the control plane
+	isBrokenDrained             // of break-glass, down to
 	isBrokenUp
-	isForcedDown // of the control plane
-	isDrained
+	isBrokenUndrained
+	isDrained // of the control plane
 	isForcedUp
 	isUnchecked
 	isOpened
@@ -98,6 +99,7 @@ type outcome uint8
 const (
 	neverAnswers outcome = iota // and weaker facts say how healthy it is
 	lastResort                  // likewise
+	uncovered                   // if weaker facts say that it is healthy
 	up
 	down
 	asJudged // up or down, by the verdict
@@ -109,19 +111,20 @@ var precedence = [...]struct {
 	by Decider
 	outcome
 }{
-	isBrokenDown:    {ByBreakGlass, neverAnswers},
-	isBrokenDrained: {ByBreakGlass, lastResort},
-	isBrokenUp:      {ByBreakGlass, up},
-	isForcedDown:    {ByForceDown, neverAnswers},
-	isDrained:       {ByDrain, lastResort},
-	isForcedUp:      {ByForceUp, up},
-	isUnchecked:     {ByNoCheck, up},
-	isOpened:        {ByFailOpen, up},
-	isHeld:          {ByGuardHold, asJudged},
-	isHealthy:       {ByVerdict, up},
-	isUnhealthy:     {ByVerdict, down},
-	isTrusted:       {ByNeverJudged, up},
-	isAnything:      {ByNeverJudged, down},
+	isBrokenDown:      {ByBreakGlass, neverAnswers},
+	isForcedDown:      {ByForceDown, neverAnswers},
+	isBrokenDrained:   {ByBreakGlass, lastResort},
+	isBrokenUp:        {ByBreakGlass, up},
+	isBrokenUndrained: {ByBreakGlass, uncovered},
+	isDrained:         {ByDrain, lastResort},
+	isForcedUp:        {ByForceUp, up},
+	isUnchecked:       {ByNoCheck, up},
+	isOpened:          {ByFailOpen, up},
+	isHeld:            {ByGuardHold, asJudged},
+	isHealthy:         {ByVerdict, up},
+	isUnhealthy:       {ByVerdict, down},
+	isTrusted:         {ByNeverJudged, up},
+	isAnything:        {ByNeverJudged, down},
 }
 
 // facts is a set of them.
@@ -130,8 +133,9 @@ type facts uint32
 func (s *facts) add(f fact) { *s |= 1 << f }
 
 const (
-	byBreakGlass   facts = 1<<isBrokenDown | 1<<isBrokenDrained | 1<<isBrokenUp
-	byControlPlane facts = 1<<isForcedDown | 1<<isDrained | 1<<isForcedUp
+	byBreakGlass facts = 1<<isBrokenDown | 1<<isBrokenDrained | 1<<isBrokenUp
+	// What break-glass sets aside: its force-up a force-down, too.
+	bySoftControl facts = 1<<isDrained | 1<<isForcedUp
 )
 
 // Effective combines what is measured of an endpoint and the overrides that
@@ -141,8 +145,11 @@ const (
 //
 //	what holds                       healthy              answers
 //	break-glass                      as its action says below; what the control
-//	                                 plane says of the endpoint does not count
+//	                                 plane says of the endpoint does not count, but
+//	                                 for a force-down, which only a force-up lifts
 //	force-down                       as the rows below    never
+//	break-glass undrain              as the rows below    if healthy; no drain of
+//	                                 the control plane counts, all else does
 //	drain                            as the rows below    as the last resort
 //	force-up                         yes                  yes
 //	no health check                  yes                  yes
@@ -152,16 +159,23 @@ const (
 //	verdict UNHEALTHY                no                   no
 //	never judged                     as the service says  if healthy
 //
-// So a force-up under a drain makes the endpoint healthy for when it is the
-// last resort. Of several overrides with the action that decides, the one with
-// the least id is named.
+// The undrain of break-glass is the weakest of its actions, and under a
+// force-down it changes nothing. A force-up under a drain makes the endpoint
+// healthy for when it is the last resort. Of several overrides with the action
+// that decides, the one with the least id is named.
 func Effective(m Measured, overrides []*Override) Effect {
 	hold := m.facts()
 	for _, o := range overrides {
 		hold.add(o.fact())
 	}
 	if hold&byBreakGlass != 0 {
-		hold &^= byControlPlane
+		hold &^= bySoftControl
+	}
+	if hold&(1<<isBrokenUp) != 0 {
+		hold &^= 1 << isForcedDown
+	}
+	if hold&(1<<isBrokenUndrained) != 0 {
+		hold &^= 1 << isDrained
 	}
 	strongest := fact(bits.TrailingZeros32(uint32(hold)))
 	e := Effect{By: precedence[strongest].by}
@@ -175,6 +189,8 @@ func Effective(m Measured, overrides []*Override) Effect {
 		case lastResort:
 			e.Drained = true
 			continue
+		case uncovered:
+			continue
 		case up:
 			e.Healthy = true
 		case asJudged:
@@ -184,7 +200,7 @@ func Effective(m Measured, overrides []*Override) Effect {
 		break
 	}
 	for _, o := range overrides {
-		if o.fact() == strongest && (e.Override == nil || o.ID < e.Override.ID) {
+		if strongest < isUnchecked && o.fact() == strongest && (e.Override == nil || o.ID < e.Override.ID) {
 			e.Override = o
 		}
 	}
@@ -217,8 +233,8 @@ func (m *Measured) facts() facts {
 }
 
 func (o *Override) fact() fact {
-	return [...][3]fact{
-		ControlPlane: {ForceUp: isForcedUp, Drain: isDrained, ForceDown: isForcedDown},
-		BreakGlass:   {ForceUp: isBrokenUp, Drain: isBrokenDrained, ForceDown: isBrokenDown},
+	return [...][4]fact{
+		ControlPlane: {ForceUp: isForcedUp, Drain: isDrained, ForceDown: isForcedDown, Undrain: isAnything},
+		BreakGlass:   {ForceUp: isBrokenUp, Drain: isBrokenDrained, ForceDown: isBrokenDown, Undrain: isBrokenUndrained},
 	}[o.Origin][o.Action]
 }

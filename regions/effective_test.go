@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"unicode"
 
@@ -17,7 +18,7 @@ func TestEffective(t *testing.T) {
 		checked     bool
 		verdict     Status
 		neverJudged Status
-		actions     string // f force-up, d drain, x force-down
+		actions     string // f force-up, d drain, x force-down; in capitals of break-glass, with U undrain
 		want        string
 	}
 	rows := []row{
@@ -58,18 +59,39 @@ func TestEffective(t *testing.T) {
 		{true, Unknown, Unhealthy, "x", "forced-down by force-down, not up by never-judged"},
 		{true, Unknown, Unhealthy, "fdx", "forced-down by force-down, up by force-up"},
 	}
-	actions := map[rune]Action{'f': ForceUp, 'd': Drain, 'x': ForceDown}
-	// Break-glass sets aside what the control plane says, whatever that is.
+	actions := map[rune]Action{'f': ForceUp, 'd': Drain, 'x': ForceDown, 'u': Undrain}
+	// Break-glass sets aside what the control plane says, but for a force-down, which
+	// its force-up alone lifts: what must never answer is no last resort.
 	for _, below := range []string{"", "f", "d", "x", "fd", "fx", "dx", "fdx"} {
+		drained := "drained by break-glass"
+		if strings.Contains(below, "x") {
+			drained = "forced-down by force-down"
+		}
 		rows = append(
 			rows,
 			row{true, Unhealthy, Healthy, "F" + below, "healthy by break-glass, serves"},
-			row{true, Unhealthy, Healthy, "D" + below, "drained by break-glass, not up by verdict"},
-			row{true, Healthy, Healthy, "D" + below, "drained by break-glass, up by verdict"},
+			row{true, Unhealthy, Healthy, "D" + below, drained + ", not up by verdict"},
+			row{true, Healthy, Healthy, "D" + below, drained + ", up by verdict"},
 			row{true, Healthy, Healthy, "X" + below, "forced-down by break-glass, up by verdict"},
 			row{true, Unhealthy, Healthy, "FD" + below, "drained by break-glass, up by break-glass"},
 			row{true, Unhealthy, Healthy, "FDX" + below, "forced-down by break-glass, up by break-glass"},
 			row{false, Unknown, Healthy, "X" + below, "forced-down by break-glass, up by no-check"},
+			row{true, Unhealthy, Healthy, "UF" + below, "healthy by break-glass, serves"},
+			row{true, Healthy, Healthy, "UD" + below, drained + ", up by verdict"},
+			row{true, Healthy, Healthy, "UX" + below, "forced-down by break-glass, up by verdict"},
+		)
+	}
+	// Its undrain sets drains aside, and nothing else.
+	for _, below := range []string{"", "d"} {
+		rows = append(
+			rows,
+			row{true, Healthy, Healthy, "U" + below, "healthy by break-glass, serves"},
+			row{true, Unhealthy, Healthy, "U" + below, "unhealthy by break-glass"},
+			row{true, Unknown, Unhealthy, "U" + below, "unhealthy by break-glass"},
+			row{false, Unknown, Unhealthy, "U" + below, "healthy by break-glass, serves"},
+			row{true, Unhealthy, Healthy, "Uf" + below, "healthy by break-glass, serves"},
+			row{true, Healthy, Healthy, "Ux" + below, "forced-down by force-down, up by verdict"},
+			row{true, Unhealthy, Healthy, "Ufx" + below, "forced-down by force-down, up by force-up"},
 		)
 	}
 	for _, r := range rows {
@@ -134,8 +156,25 @@ func anyOverrides(t *rapid.T) []*Override {
 	var out []*Override
 	for i := range n {
 		out = append(out, &Override{ID: fmt.Sprint("o", i), Action: Action(rapid.IntRange(0, 2).Draw(t, "action")), Origin: Origin(rapid.IntRange(0, 1).Draw(t, "origin"))})
+		if rapid.IntRange(0, 3).Draw(t, "undrain") == 0 {
+			out[i].Action, out[i].Origin = Undrain, BreakGlass
+		}
 	}
 	return out
+}
+
+// strength orders what may decide among overrides. A force-down of the control
+// plane is stronger than all of break-glass but its own force-down, unless its
+// force-up lifts it.
+func strength(o *Override, among []*Override) int {
+	lifted := slices.ContainsFunc(among, func(o *Override) bool { return o.Origin == BreakGlass && o.Action == ForceUp })
+	if lifted && o.Origin == ControlPlane {
+		return -1
+	}
+	return slices.Index([]Override{
+		{Action: ForceUp}, {Action: Drain}, {Action: Undrain, Origin: BreakGlass},
+		{Action: ForceUp, Origin: BreakGlass}, {Action: Drain, Origin: BreakGlass}, {Action: ForceDown}, {Action: ForceDown, Origin: BreakGlass},
+	}, Override{Action: o.Action, Origin: o.Origin})
 }
 
 // TestEffectiveProperties: the order of overrides does not count; the highest
@@ -160,12 +199,16 @@ func TestEffectiveProperties(t *testing.T) {
 			return
 		}
 		for _, o := range overrides {
-			if c := cmp.Or(cmp.Compare(o.Origin, e.Override.Origin), cmp.Compare(o.Action, e.Override.Action)); c > 0 || c == 0 && o.ID < e.Override.ID {
+			if c := cmp.Compare(strength(o, overrides), strength(e.Override, overrides)); c > 0 || c == 0 && o.ID < e.Override.ID {
 				rt.Fatalf("%v decides over %v", e.Override, o)
 			}
 		}
+		setAside := func(o *Override) bool { return o.Origin < e.Override.Origin && o.Action != ForceDown }
+		if e.Override.Action == Undrain {
+			setAside = func(o *Override) bool { return o.Origin == ControlPlane && o.Action == Drain }
+		}
 		rest := slices.DeleteFunc(slices.Clone(overrides), func(o *Override) bool {
-			return o.Action == e.Override.Action && o.Origin == e.Override.Origin || o.Origin < e.Override.Origin
+			return o.Action == e.Override.Action && o.Origin == e.Override.Origin || setAside(o)
 		})
 		under := Effective(measured, rest)
 		if e.Override.Action != ForceUp && (under.Healthy != e.Healthy || under.HealthBy != e.HealthBy) {
@@ -174,5 +217,23 @@ func TestEffectiveProperties(t *testing.T) {
 		if onlyForceUp := Effective(measured, nil); len(rest) == 0 && e.Override.Action != ForceUp && onlyForceUp.Healthy != e.Healthy {
 			rt.Fatalf("the verdict is lost: %+v", e)
 		}
+
+		// To undrain by break-glass is to take the control plane's drains away.
+		undrained := Effective(measured, append(slices.Clone(overrides), &Override{ID: "u", Action: Undrain, Origin: BreakGlass}))
+		gone := Effective(measured, slices.DeleteFunc(slices.Clone(overrides), func(o *Override) bool {
+			return o.Action == Undrain || o.Origin == ControlPlane && o.Action == Drain
+		}))
+		undrained.By, undrained.Override = gone.By, gone.Override
+		if undrained != gone {
+			rt.Fatalf("undrained %+v, without the drains %+v", undrained, gone)
+		}
 	})
+}
+
+// TestEffectiveUndrainOfControlPlane: it has none, so one changes nothing.
+func TestEffectiveUndrainOfControlPlane(t *testing.T) {
+	m := Measured{Checked: true, NeverJudged: Unhealthy}
+	if got, want := Effective(m, []*Override{{ID: "u", Action: Undrain}}), Effective(m, nil); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
 }

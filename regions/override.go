@@ -5,14 +5,19 @@ import "time"
 // Action is what an override does to the endpoints in its scope.
 type Action uint8
 
-// The actions, in ascending precedence.
+// The actions, in ascending precedence, and then the weakest.
 const (
 	ForceUp Action = iota
 	Drain
 	ForceDown
+	// Undrain sets the control plane's drains aside, so that the verdict counts.
+	// Only break-glass has it: the control plane removes its drains instead.
+	Undrain
 )
 
-func (a Action) String() string { return [...]string{"force-up", "drain", "force-down"}[a] }
+func (a Action) String() string {
+	return [...]string{"force-up", "drain", "force-down", "undrain"}[a]
+}
 
 // Origin is where an override was made.
 type Origin uint8

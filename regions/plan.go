@@ -40,6 +40,11 @@ type Policy struct {
 	MinHealthyPercent int
 }
 
+// Needed is how many of a region's undrained endpoints keep it in service.
+func (p *Policy) Needed(undrained int32) int32 {
+	return max(1, (undrained*int32(p.MinHealthyPercent)+99)/100)
+}
+
 // PolicyRule sends the clients that it matches to stated regions first.
 type PolicyRule struct {
 	Name         string
@@ -93,6 +98,14 @@ type Service struct {
 	Endpoints    []Endpoint
 	Fallback     [2][]netip.Addr // by family
 	FallbackName string          // FQDN with final dot
+	// MinRegions is the fewest regions that drains must leave in service; -1: as
+	// the policy says.
+	MinRegions int
+	// Protected: no drain touches its endpoints.
+	Protected bool
+	// Demand is what its clients ask for at the peak, in the unit of capacity; 0:
+	// not stated.
+	Demand uint64
 }
 
 // Endpoint is one target of a service in one region.
@@ -182,6 +195,9 @@ type Plan struct {
 	Releases map[string]uint64
 	// ReleasedAt holds, by latch, when that was.
 	ReleasedAt map[string]time.Time
+	// BreakGlassEnds holds, by the id of a break-glass record that the control
+	// plane ends, by whom and why.
+	BreakGlassEnds map[string]string
 }
 
 // Stands tells whether a latch of that name and trip waits for a release.

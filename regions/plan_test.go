@@ -70,12 +70,12 @@ func TestEndpointHas(t *testing.T) {
 // TestWords holds the words that people and the API see.
 func TestWords(t *testing.T) {
 	got := fmt.Sprint(
-		[]Status{Unknown, Healthy, Unhealthy}, []Family{V4, V6}, []Action{ForceUp, Drain, ForceDown},
+		[]Status{Unknown, Healthy, Unhealthy}, []Family{V4, V6}, []Action{ForceUp, Drain, ForceDown, Undrain},
 		[]AllDown{ServeAll, ServeFallback, KeepLast},
 		[]Decider{ByVerdict, ByNoCheck, ByNeverJudged, ByForceUp, ByDrain, ByForceDown, ByGuardHold, ByFailOpen, ByBreakGlass},
 		[]Origin{ControlPlane, BreakGlass}, []HealthState{Fresh, Frozen, FailOpen},
 	)
-	const want = "[UNKNOWN HEALTHY UNHEALTHY] [IPv4 IPv6] [force-up drain force-down] [serve-all serve-fallback keep-last]" +
+	const want = "[UNKNOWN HEALTHY UNHEALTHY] [IPv4 IPv6] [force-up drain force-down undrain] [serve-all serve-fallback keep-last]" +
 		" [verdict no-check never-judged force-up drain force-down guard-hold fail-open break-glass]" +
 		" [control-plane break-glass] [fresh frozen fail-open]"
 	if got != want {

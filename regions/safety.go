@@ -2,10 +2,12 @@ package regions
 
 import "time"
 
-// Safety holds the limits on what may change by itself.
+// Safety holds the limits on what may change by itself and on what operators
+// may take out of service.
 type Safety struct {
-	Guard Guard
-	Ages  HealthAges
+	Guard  Guard
+	Ages   HealthAges
+	Drains DrainRules
 }
 
 // Guard is the mass-withdrawal guard's policy.
@@ -31,6 +33,9 @@ func DefaultSafety() Safety {
 	return Safety{
 		Guard: Guard{MaxPercent: 50, Window: time.Minute},
 		Ages:  HealthAges{FrozenAfter: 10 * time.Second},
+		Drains: DrainRules{
+			MinRegions: 1, MinRegionsPerService: 1, MaxDrainedPercent: 100, HeadroomPercent: -1,
+		},
 	}
 }
 

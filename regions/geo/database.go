@@ -208,5 +208,9 @@ func (d *Database) Digest() string { return d.digest }
 // Type is the database type that the file states, for example GeoLite2-City.
 func (d *Database) Type() string { return d.typ }
 
+// String is the type of the database and the day it was built, as
+// GeoLite2-City of 2026-10-20.
+func (d *Database) String() string { return d.typ + " of " + d.built.UTC().Format(time.DateOnly) }
+
 // BuildTime is when the file says that it was made.
 func (d *Database) BuildTime() time.Time { return d.built }

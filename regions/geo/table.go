@@ -46,6 +46,7 @@ func (t *Table) Ranges() int { return t.v4.len() + t.v6.len() }
 
 // Explanation is a ranking with all that led to it.
 type Explanation struct {
+	Database string // its type and the day it was built; empty: none is loaded
 	Location Location
 	Network  netip.Prefix // the addresses around the client that share its location
 	Source   Source
@@ -63,6 +64,7 @@ func (t *Table) Explain(addr netip.Addr) Explanation {
 	addr = addr.Unmap().WithZone("")
 	if t.db != nil {
 		e.Location, e.Network = t.db.Lookup(addr)
+		e.Database = t.db.String()
 	}
 	c := t.chooser
 	rule, source := c.decide(c.cidrRule(addr), &e.Location)

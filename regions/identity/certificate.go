@@ -41,12 +41,18 @@ const maxWarning = 14 * 24 * time.Hour
 // valid (negative: has not been). Warnings begin with the last third of its
 // life or 14 days before the end, whichever is less.
 func Expiry(cert *x509.Certificate, now time.Time) (State, time.Duration) {
-	remaining := cert.NotAfter.Sub(now)
-	warning := min(cert.NotAfter.Sub(cert.NotBefore)/3, maxWarning)
+	return Standing(cert.NotBefore, cert.NotAfter, now)
+}
+
+// Standing is Expiry for what is valid from one time until another, as a token
+// is.
+func Standing(from, until, now time.Time) (State, time.Duration) {
+	remaining := until.Sub(now)
+	warning := min(until.Sub(from)/3, maxWarning)
 	switch {
 	case remaining < 0: // RFC 5280 section 4.1.2.5: through notAfter, inclusive
 		return Expired, remaining
-	case now.Before(cert.NotBefore):
+	case now.Before(from):
 		return Early, remaining
 	case remaining <= warning:
 		return Warn, remaining

@@ -1,5 +1,6 @@
 // Package identity says who a certificate is: the role, and how far it
-// reaches, from the certificate's URI SAN in SPIFFE form. It may import
+// reaches, from the certificate's URI SAN in SPIFFE form; and what the token of
+// a person looks like, who may have one instead. It may import
 // crypto/x509 and nothing that reads files, clocks or the network; the
 // certificates come from callers, which have verified their chain before, and
 // so does the time.

@@ -15,6 +15,9 @@ type Identity struct {
 	Name        string
 	Region      string // of an agent or a nameserver; empty for all others
 	Scope       Scope  // of people; empty for all others
+	// Token tells that no certificate said so but a token, which only people
+	// have.
+	Token bool
 }
 
 // Validate says everything that is wrong, in one error.
@@ -41,6 +44,9 @@ func (id Identity) Validate() error {
 		wrong("region %.80q %s", id.Region, msg)
 	case !id.Role.Regional() && id.Region != "":
 		wrong("%s %.80q has region %.80q: want none, as it belongs to no region", id.Role, id.Name, id.Region)
+	}
+	if !id.Role.Person() && id.Token {
+		wrong("%s %.80q by a token: want a certificate, tokens are for viewer, operator and admin", id.Role, id.Name)
 	}
 	if !id.Role.Person() && !id.Scope.All() {
 		wrong("%s %.80q has a scope of zones, services or regions: want none, scopes are for viewer, operator and admin", id.Role, id.Name)
@@ -85,7 +91,8 @@ func (id Identity) URI() string {
 	return b.String()
 }
 
-// String is the identity in a person's words, for logs and errors.
+// String is the identity in a person's words, for logs and errors. By what it
+// was proved is not in it.
 func (id Identity) String() string {
 	out := id.Role.String() + " " + id.Name
 	if id.Role.Regional() {
@@ -111,7 +118,7 @@ func (s Scope) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// Equal compares identities.
+// Equal compares identities, by whatever they were proved.
 func (id Identity) Equal(other Identity) bool {
 	return id.TrustDomain == other.TrustDomain && id.Role == other.Role && id.Name == other.Name &&
 		id.Region == other.Region && id.Scope.Equal(other.Scope)
