@@ -3,6 +3,7 @@ package verdicts
 import (
 	"fmt"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,8 @@ type hall struct {
 
 func newHall(b testing.TB, targets, agents, places int) *hall {
 	b.Helper()
-	j, err := New(Options{})
+	began := time.Now() // it is busy all the time: that it stood still is for the benchmark to say
+	j, err := New(Options{FreshFor: time.Hour, CPU: func() time.Duration { return time.Since(began) * time.Duration(runtime.GOMAXPROCS(0)) }})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -50,11 +52,15 @@ func newHall(b testing.TB, targets, agents, places int) *hall {
 
 // says is one message of one agent, from the wire on.
 func (h *hall) says(s *session, full bool, status pb.HealthStatus, targets ...string) {
+	h.tally.hear(h.tally.event(s, message(full, status, targets...), h.now), h.now)
+}
+
+func message(full bool, status pb.HealthStatus, targets ...string) *pb.ReportRequest {
 	up := &pb.OpinionUpdate{Full: full, Opinions: make([]*pb.Opinion, len(targets))}
 	for i, t := range targets {
 		up.Opinions[i] = &pb.Opinion{Target: t, Status: status, Reason: "HTTP " + status.String()}
 	}
-	h.tally.hear(h.tally.event(s, &pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}, h.now), h.now)
+	return &pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}
 }
 
 func (h *hall) settle() {
@@ -105,6 +111,37 @@ func BenchmarkController50x10000(b *testing.B) {
 			}
 		}
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n), "ns/opinion")
+	})
+	b.Run("resync", func(b *testing.B) { // after a pause all agents report all, side by side
+		h := newHall(b, 10_000, 50, 5)
+		ended := make(chan error, 1)
+		go func() { ended <- h.Run(b.Context()) }()
+		b.Cleanup(func() { <-ended })
+		all := message(true, pb.HealthStatus_HEALTH_STATUS_HEALTHY, h.targets...)
+		for b.Loop() {
+			pauses := h.pulse.pauses.Add(1)
+			h.pulse.lastRan.Store(h.pulse.beat.Load())
+			notify(h.pulse.seen)
+			for h.state.Load().pauses != pauses {
+				time.Sleep(time.Millisecond)
+			}
+			var reports sync.WaitGroup
+			for _, old := range h.sessions {
+				s := sessionOf(old.hello)
+				s.pauses = pauses
+				reports.Go(func() {
+					for _, ev := range []event{{session: s, opened: true}, h.tally.event(s, all, time.Now())} {
+						if err := h.hand(b.Context(), ev); err != nil {
+							b.Error(err)
+						}
+					}
+				})
+			}
+			reports.Wait()
+			for s := h.State(); !s.Ready || s.AgentsFresh != len(h.sessions); s = h.State() {
+				time.Sleep(time.Millisecond)
+			}
+		}
 	})
 	b.Run("agent-falls-silent", func(b *testing.B) {
 		h := newHall(b, 10_000, 50, 5)

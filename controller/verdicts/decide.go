@@ -15,6 +15,8 @@ const tellAfter = 2 * time.Second
 type view struct {
 	absent  string
 	awaited bool
+	// silent is since when, of one that is absent.
+	silent time.Time
 }
 
 // judge decides every dirty target anew, and what hangs on it.
@@ -41,7 +43,11 @@ func (t *tally) judge(now time.Time) {
 func (t *tally) view(now time.Time) {
 	t.views = t.views[:0]
 	for _, v := range t.voters {
-		t.views = append(t.views, view{absent: v.absent(t.freshFor), awaited: v.awaited(now, t.seedWait)})
+		w := view{absent: v.absent(t.freshFor), awaited: v.awaited(now, t.seedWait)}
+		if w.absent != "" {
+			w.silent = v.lastHope()
+		}
+		t.views = append(t.views, w)
 	}
 }
 
@@ -167,12 +173,15 @@ func (t *tally) decide(i int, now time.Time) health.Decision {
 			Blind: v.isolated != "" && v.self != "",
 		})
 		voter := &voters[len(voters)-1]
+		if voter.QuietSince = t.views[k].silent; v.isolated != "" {
+			voter.QuietSince = v.isolatedSince
+		}
 		switch {
 		case op.flags&known != 0:
 			voter.Status, voter.Since, voter.Reason = op.status, op.at(t.base), op.text()
 			voter.Transitions, voter.Wavering = int(op.transitions), op.flags&wavering != 0
 		case voter.Absent == "":
-			voter.Absent, voter.Awaited = health.WhyNotYet, true
+			voter.Absent, voter.Awaited, voter.QuietSince = health.WhyNotYet, true, v.opened
 		}
 	}
 	t.ballot = voters
@@ -213,7 +222,11 @@ func (t *tally) decideDirty(now time.Time) {
 // conclude takes what was decided of a target.
 func (t *tally) conclude(i int, v health.Verdict, d health.Decision, turned *int) {
 	dk, old := &t.dockets[i], t.table.get(i)
-	t.alarms.set(i, d.NextAt, t.dockets)
+	at := d.NextAt
+	if lapse := v.Lapses(d); !lapse.IsZero() && (at.IsZero() || lapse.Before(at)) {
+		at = lapse
+	}
+	t.alarms.set(i, at, t.dockets)
 	step(&t.damped, &dk.damped, d.Damped > 0)
 	step(&t.oneSided, &dk.oneSided, d.OneSided)
 	if v.Equal(old.Verdict) {

@@ -14,6 +14,7 @@
 //	session, throttle   a stream: what it may send, what it is sent
 //	hear, vantage       who is fresh; opinions into slots, a row a target
 //	decide              what is dirty: sights, isolation, ballots, verdicts
+//	pulse, cpu, pace    whether the process stood still; when to settle
 //	guard, steps        losses that are not confirmed: held or passed
 //	latches             regions of services that wait for a release
 //	seed                what nameservers and the checkpoint know
@@ -22,7 +23,11 @@
 //
 // What is remembered is told to whoever starts later: verdicts with their
 // standings, holds and latches come back as seeds. What a ballot needs is in the
-// opinions. So two controllers that hear the same are in the same state.
+// opinions. So two controllers that hear the same are in the same state, with the
+// same digest, whatever they heard before: a region that cannot tell has no
+// standing of its own for longer than health.StandsFor, and what is restored is one
+// of the times, which a digest does not cover. Only where nobody can tell the
+// verdict, or what is confirmed, does each keep what it knew last.
 //
 // It imports regions, regions/health, the generated proto code and gRPC; not
 // probes, authdns or the store. Its data come from agents, plans and seeds only.

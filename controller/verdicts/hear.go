@@ -106,9 +106,12 @@ func (t *tally) open(s *session, now time.Time) {
 		t.sortVoters()
 	}
 	if v.incarnation != s.hello.GetIncarnation() {
+		if v.self != "" && v.registered {
+			t.allDirty()
+		}
 		v.self, v.said = "", "" // it has just started; until a heartbeat it stands by what it said
 	}
-	v.session, v.full, v.parts = s, false, nil
+	v.session, v.opened, v.full, v.parts = s, now, false, nil
 	v.incarnation, v.version = s.hello.GetIncarnation(), s.hello.GetVersion()
 	if len(v.version) > MaxReason {
 		v.version = shorten(v.version, MaxReason)

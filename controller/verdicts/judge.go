@@ -57,6 +57,9 @@ type Judge struct {
 	// Owned by Run.
 	tally  *tally
 	number uint64
+	pace   pace
+	// overloads of the process that were told of.
+	overloads uint64
 }
 
 // published is a state and how many pauses it takes into account.
@@ -78,7 +81,7 @@ func New(o Options) (*Judge, error) {
 	}
 	o.Log = o.Log.With("controller", o.Name)
 	j := &Judge{
-		o: o, m: m, pulse: newPulse(), throttle: newThrottle(), inquiries: inquiries{open: map[uint64]*inquiry{}},
+		o: o, m: m, pulse: newPulse(o.CPU), throttle: newThrottle(), inquiries: inquiries{open: map[uint64]*inquiry{}},
 		events: make(chan event, maxQueued), stopped: make(chan struct{}), wake: make(chan struct{}, 1),
 		subs: map[chan struct{}]struct{}{}, latched: told{},
 		tally: newTally(&o, m),
@@ -165,7 +168,8 @@ func (j *Judge) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-j.pulse.paused:
+		case <-j.pulse.seen:
+			j.noteOverloads()
 		case <-j.wake:
 		case ev := <-j.events:
 			j.tally.hear(ev, time.Now())
@@ -181,11 +185,17 @@ func (j *Judge) Run(ctx context.Context) error {
 			j.tally.resync(n, j.pulse.start.Add(time.Duration(j.pulse.lastRan.Load())), now)
 		}
 		j.takeInbox(now)
+		if rest := j.pace.rest(j.tally.gathering(now), now); rest > 0 {
+			timer.Reset(rest)
+			continue
+		}
 		j.tally.settle(now)
 		j.tally.assign()
 		if j.tally.changed || j.tally.noted {
 			j.publish()
 		}
+		settled := time.Now()
+		j.pace.settled(settled.Sub(now), settled)
 		if !j.tally.evidence.IsZero() {
 			j.evidence.Store(int64(j.tally.evidence.Sub(j.pulse.start)))
 		}
@@ -195,6 +205,17 @@ func (j *Judge) Run(ctx context.Context) error {
 			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// noteOverloads tells of overloads of the process: nothing else comes of them.
+func (j *Judge) noteOverloads() {
+	n := j.pulse.overloads.Load()
+	if n == j.overloads {
+		return
+	}
+	j.m.overload.Add(float64(n - j.overloads))
+	j.overloads = n
+	j.o.Log.Warn("the process was overloaded, but did not stand still: nothing is forgotten", "why", "overload", "longer_than", PauseLimit.String())
 }
 
 // hearMore takes what else has come, for one settling.

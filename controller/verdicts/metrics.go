@@ -19,6 +19,7 @@ type metrics struct {
 	agents   prometheus.Gauge
 	ready    prometheus.Gauge
 	resyncs  prometheus.Counter
+	overload prometheus.Counter
 
 	isolated, held, latches, skew, damped, oneSided prometheus.Gauge
 	throttled, refused                              prometheus.Counter
@@ -42,6 +43,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 		agents:   prometheus.NewGauge(gauge("agents_registered", "Registered agents.")),
 		ready:    prometheus.NewGauge(gauge("health_ready", "1 when nameservers may follow this controller's verdicts.")),
 		resyncs:  prometheus.NewCounter(counter("health_resyncs_total", "Times that the process stood still and heard all agents anew.")),
+		overload: prometheus.NewCounter(counter("health_overloads_total", "Times that the process did not get around to looking after itself for over a second though it did not stand still; it forgot nothing.")),
 
 		isolated:  prometheus.NewGauge(gauge("agents_isolated", "Registered agents that are heard and whose opinions do not count, since they are cut off.")),
 		held:      prometheus.NewGauge(gauge("guard_held_targets", "Targets whose verdict the mass-withdrawal guard holds.")),
@@ -61,7 +63,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.opinions, m.ignored, m.changes, m.verdicts, m.fresh, m.agents, m.ready, m.resyncs,
+	for _, c := range []prometheus.Collector{m.opinions, m.ignored, m.changes, m.verdicts, m.fresh, m.agents, m.ready, m.resyncs, m.overload,
 		m.isolated, m.held, m.latches, m.skew, m.damped, m.oneSided, m.throttled, m.refused} {
 		if err := r.Register(c); err != nil {
 			return nil, err

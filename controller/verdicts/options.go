@@ -27,7 +27,8 @@ const (
 )
 
 // PauseLimit is how long the process may stand still before it counts as
-// paused: then it trusts nothing it has heard before.
+// paused: then it trusts nothing it has heard before. One that was overloaded for
+// so long, and worked, is not.
 const PauseLimit = time.Second
 
 // Options say how a judge works.
@@ -42,6 +43,9 @@ type Options struct {
 	// SeedWait is how long a judge that cannot decide every target waits for
 	// seeds and agents before it is ready with what it has. Default 5s.
 	SeedWait time.Duration
+	// CPU is the processor time that the process has used so far, by which a pause
+	// of the process is told from an overload. Nil: the operating system's word.
+	CPU func() time.Duration
 	// Authorize says whether the caller may report as that agent; a gRPC status
 	// error is passed on as it is. Nil accepts all.
 	Authorize func(ctx context.Context, agent, region string) error
@@ -62,6 +66,9 @@ func (o *Options) validate() error {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.CPU == nil {
+		o.CPU = cpuTime
 	}
 	if o.Authorize == nil {
 		o.Authorize = func(context.Context, string, string) error { return nil }

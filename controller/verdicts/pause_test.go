@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +22,8 @@ import (
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
-// courtEnv makes the test binary be a court: a process with a judge.
+// courtEnv makes the test binary be a court: a process with a judge, that is "idle"
+// otherwise or "busy" on all processors.
 const courtEnv = "FAIRLEAD_TEST_COURT"
 
 func TestMain(m *testing.M) {
@@ -54,6 +56,14 @@ func runCourt() error {
 	pb.RegisterAgentServiceServer(server, j)
 	go server.Serve(l)
 	fmt.Println(l.Addr())
+	if os.Getenv(courtEnv) == "busy" {
+		for range runtime.GOMAXPROCS(0) {
+			go func() {
+				for ctx.Err() == nil {
+				}
+			}()
+		}
+	}
 	go func() {
 		for was := false; ; time.Sleep(time.Millisecond) {
 			if is := j.State().Ready; is != was {
@@ -67,10 +77,17 @@ func runCourt() error {
 }
 
 // A real process that is stopped and continued: it must not be ready for one
-// moment on what it knew, nor on what was waiting in its socket.
+// moment on what it knew, nor on what was waiting in its socket, however busy it
+// was before and after.
 func TestPausedProcess(t *testing.T) {
+	for _, how := range []string{"idle", "busy"} {
+		t.Run(how, func(t *testing.T) { testPausedProcess(t, how) })
+	}
+}
+
+func testPausedProcess(t *testing.T, how string) {
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), courtEnv+"=1")
+	cmd.Env = append(os.Environ(), courtEnv+"="+how)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func parseSeeds(table SeedTable, now time.Time) seedTable {
 			continue
 		}
 		v := healthpb.ParseVerdict(w, seen)
-		if v.Last == regions.Unknown && v.Confirmed == nil && len(v.Regions) == 0 {
+		if v.IsZero() {
 			continue
 		}
 		if len(s.seeds) >= maxPending {

@@ -385,7 +385,7 @@ func (t *tally) isReady(now time.Time) bool {
 // open to what a nameserver has seen since (lastRan is when the pause began).
 func (t *tally) resync(pauses uint64, lastRan, now time.Time) {
 	t.pauses = pauses
-	t.log.Warn("the process stood still: hearing all agents anew", "for", now.Sub(lastRan).Round(time.Millisecond).String())
+	t.log.Warn("the process stood still: hearing all agents anew", "why", "pause", "for", now.Sub(lastRan).Round(time.Millisecond).String())
 	t.slots.clear()
 	for _, v := range slices.Clone(t.voters) {
 		v.end(errPaused)

@@ -68,7 +68,7 @@ func TestTallyAgainstModel(t *testing.T) {
 		}
 		m, _ := newMetrics(nil)
 		ta := newTally(&o, m)
-		j := &Judge{o: o, m: m, pulse: newPulse(), subs: map[chan struct{}]struct{}{}, tally: ta}
+		j := &Judge{o: o, m: m, pulse: newPulse(cpuTime), subs: map[chan struct{}]struct{}{}, tally: ta}
 		j.publish()
 		mo := &model{
 			said: map[string]map[string]regions.Status{}, full: map[string]bool{}, region: map[string]string{},
@@ -265,7 +265,7 @@ func benchTally(b *testing.B, targets, agents int) (*Judge, []*session) {
 		ta.hear(ta.event(s, &pb.ReportRequest{Message: &pb.ReportRequest_Opinions{Opinions: up}}, now), now)
 	}
 	ta.settle(now)
-	j := &Judge{o: o, m: m, pulse: newPulse(), subs: map[chan struct{}]struct{}{}, tally: ta}
+	j := &Judge{o: o, m: m, pulse: newPulse(cpuTime), subs: map[chan struct{}]struct{}{}, tally: ta}
 	j.publish()
 	return j, sessions
 }

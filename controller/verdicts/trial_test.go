@@ -43,7 +43,7 @@ func newTrial(t fataler, agents, targets string) *trial {
 	ta := newTally(&o, m)
 	tr := &trial{
 		fataler: t, tally: ta, now: ta.base,
-		j:        &Judge{o: o, m: m, pulse: newPulse(), subs: map[chan struct{}]struct{}{}, tally: ta},
+		j:        &Judge{o: o, m: m, pulse: newPulse(cpuTime), subs: map[chan struct{}]struct{}{}, tally: ta},
 		sessions: map[string]*session{}, opinions: map[string]map[string]string{}, silent: map[string]bool{},
 		plan: Plan{Guard: regions.Guard{MaxPercent: 50, Window: time.Minute}},
 	}

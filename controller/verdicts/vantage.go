@@ -30,8 +30,10 @@ type vantage struct {
 	column       int   // of its opinions
 	place        int   // of its region, among those of all voters
 
-	// session is the stream that speaks for it; nil when there is none.
+	// session is the stream that speaks for it; nil when there is none. opened is
+	// when it began.
 	session     *session
+	opened      time.Time
 	incarnation uint64
 	version     string
 	generation  regions.Generation

@@ -186,13 +186,14 @@ func (w *world) replan() {
 	}
 }
 
-// show prints what a controller makes of everything that can be compared.
-func (h *hearing) show() string {
+// show prints what a controller makes of everything that can be compared; with or
+// without the standings of regions that cannot tell now.
+func (h *hearing) show(w *world, certain bool) string {
 	var words []string
 	s := h.j.State()
 	for t := range s.All() {
 		words = append(words, fmt.Sprintf("%s=%s/%s/%s guard=%d restored=%t regions=%v wavering=%t", t.ID, letter(t.Quorum), letter(t.Last),
-			letter(t.ConfirmedStanding().Verdict), t.Guard, t.Restored, regionLetters(t), t.Wavering))
+			letter(t.ConfirmedStanding().Verdict), t.Guard, t.Restored, h.regionLetters(w, t, certain), t.Wavering))
 	}
 	for _, l := range s.Latches {
 		words = append(words, fmt.Sprintf("%s:%d", l.Name(), l.Trip))
@@ -200,8 +201,15 @@ func (h *hearing) show() string {
 	return strings.Join(words, "\n")
 }
 
-func regionLetters(t *Target) (out []string) {
+func (h *hearing) regionLetters(w *world, t *Target, certain bool) (out []string) {
+	h.view(w.now)
+	votes := h.decide(h.table.index.at[t.ID], w.now).ByRegion
 	for _, r := range t.Regions {
+		if certain && slices.ContainsFunc(votes, func(v health.RegionVote) bool {
+			return v.Region == r.Region && v.Status == regions.Unknown
+		}) {
+			continue
+		}
 		out = append(out, r.Region+letter(r.Verdict))
 	}
 	return out

@@ -34,6 +34,8 @@ type Voter struct {
 	// Isolated says why the vantage must be cut off though it is heard; empty: it
 	// need not be. Its opinion does not count.
 	Isolated string
+	// QuietSince is since when it is absent or isolated.
+	QuietSince time.Time
 	// Blind: it says so itself, so it is as good as silent. What others make of its
 	// words is not enough for that: with two regions it is word against word.
 	Blind bool

@@ -14,10 +14,16 @@ import (
 // digest of nothing.
 //
 // Of a verdict it covers all that answers are made from but the times: the last
-// verdict, whether it is restored, what is confirmed and how single regions
-// stand where that differs, the guard's trip, and whether it wavers. Of a latch
-// it covers the trip. A verdict with none of the rest is a pair of target and
-// last verdict.
+// verdict, what is confirmed and how single regions stand where that is another
+// verdict, the guard's trip, and whether it wavers. Of a latch it covers the
+// trip. A verdict with none of the rest is a pair of target and last verdict.
+//
+// That a verdict is restored is one of the times: it says whether there is a
+// recovery to count hold-downs and ramps from, and changes nothing else. A
+// controller that was cut off when the others saw a target go and come back can
+// never know, so equal digests must not hang on it. Two nameservers with equal
+// generations and digests give equal answers, but where a hold-down or a ramp is
+// under way by the times of one of them; that ends by itself.
 //
 // It is the sum modulo 2^64 of the first eight bytes of SHA-256 over each part
 // (a sum and not XOR, so that a pair counted twice does not vanish). It guards
@@ -112,21 +118,19 @@ func verdictHash(target string, v *Verdict) Digest {
 			b = append(b, 0, tag)
 		}
 	}
-	flag('r', v.Restored)
 	flag('w', v.Wavering)
 	if v.Guard != 0 {
 		flag('g', true)
 		b = binary.BigEndian.AppendUint64(b, v.Guard)
 	}
-	if c := v.Confirmed; c != nil && !alike(*c, v.Standing()) {
+	if c := v.Confirmed; c != nil && c.Verdict != v.Last {
 		flag('c', true)
-		b = appendStanding(b, *c)
+		b = append(b, byte(c.Verdict))
 	}
 	for i := range v.Regions { // in the order of their names
-		if r := &v.Regions[i]; !alike(r.Standing, v.Standing()) {
+		if r := &v.Regions[i]; r.Verdict != v.Last {
 			flag('n', true)
-			b = append(append(b, r.Region...), 0)
-			b = appendStanding(b, r.Standing)
+			b = append(append(b, r.Region...), 0, byte(r.Verdict))
 		}
 	}
 	if len(b) == plain {
@@ -134,14 +138,6 @@ func verdictHash(target string, v *Verdict) Digest {
 	}
 	sum := sha256.Sum256(b)
 	return h + Digest(binary.BigEndian.Uint64(sum[:]))
-}
-
-func appendStanding(b []byte, s regions.Standing) []byte {
-	restored := byte(0)
-	if s.Restored {
-		restored = 1
-	}
-	return append(b, byte(s.Verdict), restored)
 }
 
 func latchHash(l regions.Latch) Digest {

@@ -61,6 +61,9 @@ type Decision struct {
 type RegionVote struct {
 	Region string
 	Status regions.Status
+	// Since is when the last of its vantages began to say what it says, or to say
+	// nothing: a region that cannot tell has not been able to since then at least.
+	Since time.Time
 	// Agents make up the region. Heard is how many of them are fresh, or awaited
 	// still, and do not call themselves isolated; a region with none is silent as
 	// a whole.
@@ -160,6 +163,11 @@ func (d *Decision) countRegion(voters []Voter, now time.Time) RegionVote {
 			continue
 		}
 		r.Agents++
+		for _, at := range [...]time.Time{v.Since, v.QuietSince} {
+			if at.After(r.Since) {
+				r.Since = at
+			}
+		}
 		if !v.silent() {
 			r.Heard++
 		}

@@ -201,7 +201,7 @@ func TestDecideSaysWhyNot(t *testing.T) {
 	if diff := cmp.Diff(want, got.Votes); diff != "" {
 		t.Error(diff)
 	}
-	if diff := cmp.Diff([]RegionVote{{Region: "a", Agents: 5, Heard: 4}, {Region: "c", Agents: 1}}, got.ByRegion); diff != "" {
+	if diff := cmp.Diff([]RegionVote{{Region: "a", Since: epoch.Add(-time.Minute), Agents: 5, Heard: 4}, {Region: "c", Agents: 1}}, got.ByRegion); diff != "" {
 		t.Error(diff)
 	}
 	// Eight transitions are four recoveries: two minutes, of which one is over.

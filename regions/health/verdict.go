@@ -38,8 +38,14 @@ type Verdict struct {
 	Votes []Vote
 }
 
+// StandsFor is how long a region keeps a standing of its own while its vantages
+// cannot tell: long enough for agents to restart. What nobody says any more must
+// not set controllers apart for good that heard different things before.
+const StandsFor = 30 * time.Second
+
 // RegionStanding is the verdict of one region's vantages: their last vote that
-// was definite, kept while they cannot tell.
+// was definite, kept for StandsFor while they cannot tell. After that the region
+// has no standing of its own, and stands as the verdict does.
 type RegionStanding struct {
 	Region string
 	regions.Standing
@@ -115,9 +121,30 @@ func (v Verdict) confirmed(s, verdict regions.Standing) *regions.Standing {
 	}
 }
 
+// Lapses is when the first of the standings of single regions ends, as their
+// vantages cannot tell, unless something else happens; zero: never.
+func (v Verdict) Lapses(d Decision) (at time.Time) {
+	next := 0
+	for _, own := range v.Regions {
+		for next < len(d.ByRegion) && d.ByRegion[next].Region < own.Region {
+			next++
+		}
+		if next == len(d.ByRegion) {
+			break
+		}
+		if r := &d.ByRegion[next]; r.Region == own.Region && r.Status == regions.Unknown {
+			if end := r.Since.Add(StandsFor); at.IsZero() || end.Before(at) {
+				at = end
+			}
+		}
+	}
+	return at
+}
+
 // regions are the standings of the regions that differ from the verdict after
 // a decision. A region that stood as the verdict did and cannot tell goes on
-// standing as the verdict does: it has none of its own.
+// standing as the verdict does: it has none of its own. So does one that has not
+// been able to tell for StandsFor.
 func (v Verdict) regions(d Decision, verdict regions.Standing, held bool, now time.Time) []RegionStanding {
 	var out []RegionStanding
 	next := 0 // in v.Regions, which has the same order
@@ -126,11 +153,12 @@ func (v Verdict) regions(d Decision, verdict regions.Standing, held bool, now ti
 			next++
 		}
 		own := next < len(v.Regions) && v.Regions[next].Region == r.Region
+		if r.Status == regions.Unknown && (!own || now.Sub(r.Since) >= StandsFor) {
+			continue
+		}
 		was := v.Standing()
 		if own {
 			was = v.Regions[next].Standing
-		} else if r.Status == regions.Unknown {
-			continue
 		}
 		if is := turn(was, r.Status, held, now); differs(is, verdict) {
 			out = append(out, RegionStanding{r.Region, is})
@@ -197,7 +225,7 @@ func (v Verdict) Continue(before Verdict) Verdict {
 }
 
 // Same tells whether two verdicts stand alike, on whatever evidence and since
-// whenever: what a digest tells apart.
+// whenever: all that a digest tells apart, and what is restored.
 func (v Verdict) Same(w Verdict) bool {
 	return v.Last == w.Last && v.Restored == w.Restored && v.Guard == w.Guard && v.Wavering == w.Wavering &&
 		alike(v.ConfirmedStanding(), w.ConfirmedStanding()) && v.sameRegions(w)
@@ -214,6 +242,12 @@ func (v Verdict) sameRegions(w Verdict) bool {
 		}
 	}
 	return true
+}
+
+// IsZero tells whether the verdict says nothing: nobody has judged the target, nor
+// has any region's vantages.
+func (v Verdict) IsZero() bool {
+	return v.Last == regions.Unknown && v.Confirmed == nil && len(v.Regions) == 0
 }
 
 // Held is for how long the last verdict has held; 0 when there was none.

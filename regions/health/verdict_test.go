@@ -40,17 +40,25 @@ func shown(v Verdict) string {
 }
 
 // Each script is a list of steps a minute apart; "hold" before a ballot holds it.
+// What a vantage says it has said since the step in which it began to.
 func TestVerdictScripts(t *testing.T) {
 	for name, script := range map[string][][2]string{
 		"three regions": {
 			{"- - -", "?"}, {"H - -", "? a=H"}, {"H H -", "H"}, {"H H H", "H"},
 			{"U H H", "H a=U ~"}, {"U U H", "U c=H ~"}, {"U U U", "U"},
 			{"H U U", "U a=H+ ~"}, {"H H U", "H+ a=H+ c=U ~"}, {"H H H", "H+ a=H+ c=H+"},
-			{"- - -", "H+ a=H+ c=H+"},
+			{"- - -", "H+ a=H+ c=H+"}, {"- - -", "H+"},
 		},
 		"a region that cannot tell goes with the verdict, or stays apart": {
 			{"H H H", "H"}, {"H U U", "U a=H ~"}, {"- U U", "U a=H"}, {"? H H", "H+ a=H"},
-			{"H H H", "H+ a=H"}, {"- H H", "H+ a=H"}, {"- U U", "U a=H"}, {"U U U", "U"}, {"- H H", "H+"},
+			{"H H H", "H+ a=H"}, {"- H H", "H+ a=H"}, {"? U U", "U a=H"}, {"U U U", "U"}, {"- H H", "H+"},
+		},
+		"a region that cannot tell for long goes with the verdict": {
+			{"H H H", "H"}, {"U H H", "H a=U ~"}, {"- H H", "H a=U"}, {"- H H", "H"}, {"U H H", "H a=U ~"}, {"x H H", "H a=U"}, {"x H H", "H"},
+			{"U H H", "H a=U ~"}, {"? H H", "H a=U"}, {"? H H", "H"}, {"U H H", "H a=U ~"}, {"! H H", "H a=U"}, {"! H H", "H"},
+		},
+		"nor one whose vantages disagree for long": {
+			{"UU H H", "H a=U ~"}, {"U? H H", "H a=U ~"}, {"UH H H", "H a=U ~"}, {"UH H H", "H ~"}, {"UU H H", "H a=U ~"},
 		},
 		"two regions, one silent": {
 			{"H H", "H"}, {"U -", "U confirmed=H"}, {"- -", "U confirmed=H"},
@@ -69,13 +77,24 @@ func TestVerdictScripts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var v Verdict
 			now := epoch
+			said, since := "", map[int]time.Time{}
 			for i, step := range script {
 				now = now.Add(time.Minute)
-				said, held := strings.CutPrefix(step[0], "hold ")
+				was := said
+				var held bool
+				said, held = strings.CutPrefix(step[0], "hold ")
 				b := ballot(said)
-				for i := range b.Voters { // damped ones as of now
-					if !b.Voters[i].Since.IsZero() {
-						b.Voters[i].Since = now
+				for i := range b.Voters {
+					v := &b.Voters[i]
+					var at int
+					fmt.Sscanf(v.Agent, "agent-%d", &at)
+					if at >= len(was) || was[at] != said[at] {
+						since[at] = now
+					}
+					if v.Absent != "" || v.Isolated != "" {
+						v.QuietSince = since[at]
+					} else {
+						v.Since = since[at]
 					}
 				}
 				d := Decide(b, Policy{}, now)
@@ -87,6 +106,9 @@ func TestVerdictScripts(t *testing.T) {
 				}
 				if got := shown(v); got != step[1] {
 					t.Fatalf("step %d, after %q: %s, want %s", i, step[0], got, step[1])
+				}
+				if at := before.Lapses(d); !at.IsZero() && now.Before(at) != (len(v.Regions) == len(before.Regions)) {
+					t.Fatalf("step %d: a standing lapses at %s", i, at)
 				}
 				if v.Last != before.Last && !v.Since.Equal(now) || v.Last == before.Last && !v.Since.Equal(before.Since) {
 					t.Fatalf("step %d: since %s", i, v.Since)
@@ -170,7 +192,36 @@ func genVerdict(t *rapid.T) Verdict {
 	return v
 }
 
-// Digests tell verdicts apart that do not stand alike, and only those.
+// Whatever two controllers remember of a target, once they hear the same for
+// StandsFor they hold the same of every region, and so the same digest, where the
+// agents can tell the verdict and what is confirmed.
+func TestWhatIsRememberedLapses(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v, w := genVerdict(t), genVerdict(t)
+		now := epoch.Add(time.Hour)
+		b := ballot(rapid.SampledFrom([]string{
+			"H H H", "U H H", "- U U", "? H H", "! H H", "x U U", "HU H H", "H- U U", "H. U U", "H H", "U", "H H H - U", "U ? U U -",
+		}).Draw(t, "ballot"))
+		for i := range b.Voters {
+			b.Voters[i].Since, b.Voters[i].QuietSince = now, now
+		}
+		one := []Verdict{Update(v, Decide(b, Policy{}, now), now), Update(w, Decide(b, Policy{}, now), now)}
+		d := Decide(b, Policy{}, now.Add(StandsFor))
+		var digests []Digest
+		for _, v := range one {
+			if at := v.Lapses(d); !at.IsZero() && !at.Equal(now.Add(StandsFor)) {
+				t.Fatalf("%s lapses at %s", shown(v), at)
+			}
+			digests = append(digests, Digest(0).AddVerdict("t", Update(v, d, now.Add(StandsFor))))
+		}
+		if digests[0] != digests[1] {
+			t.Fatalf("%s and %s have other digests", shown(Update(one[0], d, now.Add(StandsFor))), shown(Update(one[1], d, now.Add(StandsFor))))
+		}
+	})
+}
+
+// Digests tell verdicts apart that do not stand alike but for what is restored,
+// and only those.
 func TestSameIsEqualDigest(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		v, w := genVerdict(t), genVerdict(t)
@@ -183,7 +234,7 @@ func TestSameIsEqualDigest(t *testing.T) {
 			}
 		}
 		a, b := Digest(0).AddVerdict("t", v), Digest(0).AddVerdict("t", w)
-		if v.Same(w) != (a == b) || v.Same(w) != w.Same(v) {
+		if v.Same(w) && a != b || unrestored(v).Same(unrestored(w)) != (a == b) || v.Same(w) != w.Same(v) {
 			t.Fatalf("%s and %s: same %t, digests %s and %s", shown(v), shown(w), v.Same(w), a, b)
 		}
 		if got := a.ReplaceVerdict("t", v, w); got != b {
@@ -193,6 +244,21 @@ func TestSameIsEqualDigest(t *testing.T) {
 			t.Fatalf("of nothing: %s", got)
 		}
 	})
+}
+
+// unrestored is a verdict without what is one of its times.
+func unrestored(v Verdict) Verdict {
+	v.Restored = false
+	if v.Confirmed != nil {
+		c := *v.Confirmed
+		c.Restored = false
+		v.Confirmed = &c
+	}
+	v.Regions = slices.Clone(v.Regions)
+	for i := range v.Regions {
+		v.Regions[i].Restored = false
+	}
+	return v
 }
 
 func TestDigestOfAPlainVerdictIsItsPair(t *testing.T) {
