@@ -44,21 +44,22 @@ func (g *group) at(x uint64, t *taken) int {
 }
 
 // pick deals one endpoint by weight.
-func pick(g *group, lot uint64) uint16 {
-	return g.members[g.at(below(g.total, &lot), &taken{})].endpoint
+func pick(g *group, lot uint64, t *taken) uint16 {
+	i := g.at(below(g.total, &lot), t)
+	t.add(i)
+	return g.members[i].endpoint
 }
 
 // draw deals addresses by weight, without putting them back, so the first
 // address of an answer follows the weights exactly. An address that two
 // endpoints share is there once: an RRset holds no duplicates (RFC 2181 section 5).
-func draw(endpoints []regions.Endpoint, f regions.Family, g *group, limit int, lot uint64, buf []netip.Addr) []netip.Addr {
-	var t taken
+func draw(endpoints []regions.Endpoint, f regions.Family, g *group, limit int, lot uint64, buf []netip.Addr, t *taken) []netip.Addr {
 	left := g.total
 	for range g.members {
 		if len(buf) >= limit {
 			break
 		}
-		i := g.at(below(left, &lot), &t)
+		i := g.at(below(left, &lot), t)
 		t.add(i)
 		left -= uint64(g.members[i].weight)
 		if a := endpoints[g.members[i].endpoint].Addr[f]; !slices.Contains(buf, a) {

@@ -34,40 +34,38 @@ func earliest(page []*serviceView) time.Time {
 
 func isDue(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 
-// dueAt returns the services whose next change has come; nil without any.
-func (v *View) dueAt(now time.Time) (due map[int32]bool) {
+// dueAt returns the services whose next change has come.
+func (v *View) dueAt(now time.Time) (due []int32) {
 	for p, at := range v.due {
 		if !isDue(at, now) {
 			continue
 		}
 		for i, sv := range v.services[p] {
-			if !isDue(sv.next, now) {
-				continue
+			if isDue(sv.next, now) {
+				due = append(due, int32(p*pageSize+i))
 			}
-			if due == nil {
-				due = map[int32]bool{}
-			}
-			due[int32(p*pageSize+i)] = true
 		}
 	}
 	return due
 }
 
-// evaluateAgain evaluates some services anew.
-func (v *View) evaluateAgain(services map[int32]bool) {
+// evaluateAgain evaluates some services anew. The list is sorted in its place.
+func (v *View) evaluateAgain(services []int32) {
+	slices.Sort(services)
+	services = slices.Compact(services)
 	e := evaluator{view: v}
-	next := make(map[int32]*serviceView, len(services))
-	for i := range services {
-		next[i] = e.evaluate(i)
+	next := make([]*serviceView, len(services))
+	for k, i := range services {
+		next[k] = e.evaluate(i)
 	}
 	was := v.services
-	v.services = was.with(next)
+	v.services = was.with(services, next)
 	// A page's minimum is looked for again only where a service that had it has
 	// another: a verdict must not cost a walk over its neighbours.
 	var due []time.Time
 	stale := map[int32]bool{}
-	for i, sv := range next {
-		before, page := was.at(i).next, i/pageSize
+	for k, i := range services {
+		sv, before, page := next[k], was.at(i).next, i/pageSize
 		if before.IsZero() && sv.next.IsZero() {
 			continue
 		}

@@ -67,11 +67,6 @@ func settledFrom(f *regions.Failback, c *counted, by regions.Decider) time.Time 
 	return c.Since.Add(f.HoldDown)
 }
 
-// needed is how many of a region's undrained endpoints keep it in service.
-func needed(undrained int32, percent int) int32 {
-	return max(1, (undrained*int32(percent)+99)/100)
-}
-
 // weigh finds out how ready every region of the candidates is.
 func (e *evaluator) weigh(service int32, cand []candidate) {
 	v := e.view
@@ -88,14 +83,14 @@ func (e *evaluator) weigh(service int32, cand []candidate) {
 	if s.Failback.Manual {
 		latches = v.latched[service]
 	}
-	percent := v.Plan.Policies[s.Policy].MinHealthyPercent
+	policy := &v.Plan.Policies[s.Policy]
 	for i := range cand {
 		region := cand[i].region
 		r := &e.ready[region]
 		if r.need > 0 {
 			continue // weighed for another of its endpoints
 		}
-		r.need = needed(r.undrained, percent)
+		r.need = policy.Needed(r.undrained)
 		r.latched = latches.has(region)
 		if r.enough = r.healthy >= r.need; !r.enough {
 			continue

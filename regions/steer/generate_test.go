@@ -165,6 +165,9 @@ func anyOverride(t *rapid.T, id string, regionCount int) regions.Override {
 		ID: id, Action: regions.Action(rapid.IntRange(0, 2).Draw(t, "action")),
 		Origin: regions.Origin(rapid.SampledFrom([]int{0, 0, 0, 1}).Draw(t, "origin")),
 	}
+	if o.Origin == regions.BreakGlass && rapid.Bool().Draw(t, "undrain") {
+		o.Action = regions.Undrain
+	}
 	if scopeName.Draw(t, "by region") == "" {
 		o.Scope.Region = regionNames[rapid.IntRange(0, regionCount-1).Draw(t, "region")]
 		o.Scope.AvailabilityZone = anyAZ.Draw(t, "az")

@@ -47,6 +47,7 @@ func (sv *serviceView) of(ranking []uint16) *serviceView {
 type standing struct {
 	rung    Rung
 	wavers  bool // every answer hangs on a wavering target
+	drained bool // whatever answers is drained
 	regions regionSet
 	groups  []group // by ascending region
 }
@@ -172,21 +173,26 @@ func (e *evaluator) climb(s *regions.Service, cand []candidate, fallback bool) s
 		{DrainedHealthy, func(c *candidate) bool { return c.effect.Healthy && !c.effect.ForcedDown }},
 	} {
 		if e.pick(cand, rung.holds) {
-			return e.group(s, rung.Rung)
+			st := e.group(s, rung.Rung)
+			st.drained = rung.Rung == DrainedHealthy
+			return st
 		}
 	}
 	if s.AllDown == regions.ServeFallback && fallback {
 		return standing{rung: AllDownFallback}
 	}
-	if !e.pick(cand, func(c *candidate) bool { return !c.effect.ForcedDown && !c.effect.Drained }) &&
-		!e.pick(cand, func(c *candidate) bool { return !c.effect.ForcedDown }) {
+	undrained := e.pick(cand, func(c *candidate) bool { return !c.effect.ForcedDown && !c.effect.Drained })
+	if !undrained && !e.pick(cand, func(c *candidate) bool { return !c.effect.ForcedDown }) {
 		return standing{rung: None}
 	}
+	rung := AllDownServeAll
 	if s.AllDown == regions.KeepLast {
 		e.keepLast(s.Spread)
-		return e.group(s, AllDownKeepLast)
+		rung = AllDownKeepLast
 	}
-	return e.group(s, AllDownServeAll)
+	st := e.group(s, rung)
+	st.drained = !undrained
+	return st
 }
 
 // pick puts the candidates that hold into e.picked and tells whether any do.

@@ -64,7 +64,7 @@ func (n *naive) state(i int, f regions.Family) state {
 			st.up = true
 		}
 	}
-	glass := false
+	glass, lifted, undrained := false, false, false
 	for pass := range 2 {
 		for _, o := range n.plan.Overrides {
 			if o.Scope.Service != "" && o.Scope.Service != n.svc.Name ||
@@ -74,10 +74,14 @@ func (n *naive) state(i int, f regions.Family) state {
 				continue
 			}
 			if pass == 0 {
-				glass = glass || o.Origin == regions.BreakGlass
+				undrained = undrained || o.Action == regions.Undrain
+				glass = glass || o.Origin == regions.BreakGlass && o.Action != regions.Undrain
+				lifted = lifted || o.Origin == regions.BreakGlass && o.Action == regions.ForceUp
 				continue
 			}
-			if glass && o.Origin != regions.BreakGlass {
+			switch {
+			case o.Origin == regions.BreakGlass:
+			case o.Action == regions.ForceDown && lifted, o.Action != regions.ForceDown && glass, o.Action == regions.Drain && undrained:
 				continue
 			}
 			switch o.Action {

@@ -13,18 +13,16 @@ func paged[T any](table []T) pages[T] { return slices.Collect(slices.Chunk(table
 
 func (p pages[T]) at(i int32) T { return p[i/pageSize][i%pageSize] }
 
-// ptr returns where an entry is, to be read only.
-func (p pages[T]) ptr(i int32) *T { return &p[i/pageSize][i%pageSize] }
-
-// with returns a copy that differs in what changed holds.
-func (p pages[T]) with(changed map[int32]T) pages[T] {
+// with returns a copy that has other entries at some places, which ascend.
+func (p pages[T]) with(at []int32, entries []T) pages[T] {
 	n := slices.Clone(p)
-	own := make(map[int32]bool, min(len(changed), len(p)))
-	for i, x := range changed {
-		if page := i / pageSize; !own[page] {
-			n[page], own[page] = slices.Clone(n[page]), true
+	own := int32(-1)
+	for k, i := range at {
+		page := i / pageSize
+		if page != own {
+			n[page], own = slices.Clone(n[page]), page
 		}
-		n[i/pageSize][i%pageSize] = x
+		n[page][i%pageSize] = entries[k]
 	}
 	return n
 }

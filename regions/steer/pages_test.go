@@ -20,7 +20,12 @@ func TestPages(t *testing.T) {
 		if len(table) > 0 {
 			changed = rapid.MapOfN(rapid.Int32Range(0, int32(len(table)-1)), rapid.IntRange(-9, -1), 0, 5).Draw(rt, "changes")
 		}
-		n := p.with(maps.Clone(changed))
+		at := slices.Sorted(maps.Keys(changed))
+		entries := make([]int, len(at))
+		for k, i := range at {
+			entries[k] = changed[i]
+		}
+		n := p.with(at, entries)
 		for i := range table {
 			want, ok := changed[int32(i)]
 			if !ok {

@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"math/bits"
 	"net/netip"
 
 	"github.com/fairlead-dns/fairlead/regions"
@@ -26,8 +27,26 @@ type Selection struct {
 	Preferred int32
 	// Judged: verdicts count. False for a service without a health check.
 	Judged bool
-	// group is the endpoints that may answer, for explain.
+	// Drained: what answers is drained, as nothing else is left.
+	Drained bool
+	// group is the endpoints that may answer, dealt those that do.
 	group *group
+	dealt taken
+}
+
+// Endpoints yields the endpoints whose address or name is in the answer: of a
+// fallback there are none.
+func (s *Selection) Endpoints(yield func(endpoint uint16) bool) {
+	if s.group == nil {
+		return
+	}
+	for i, word := range s.dealt {
+		for ; word != 0; word &= word - 1 {
+			if !yield(s.group.members[i*64+bits.TrailingZeros64(word)].endpoint) {
+				return
+			}
+		}
+	}
 }
 
 // Select chooses for a client. lot is a random word; equal arguments give
@@ -79,9 +98,9 @@ func (v *View) Select(service int32, f regions.Family, client netip.Addr, lot ui
 	case sel.Rung == AllDownFallback:
 		sel.Addrs = drawEqual(s.Fallback[f], limit, lot, buf[:0])
 	case s.Names:
-		sel.CNAME = s.Endpoints[pick(sel.group, lot)].CNAME
+		sel.CNAME = s.Endpoints[pick(sel.group, lot, &sel.dealt)].CNAME
 	default:
-		sel.Addrs = draw(s.Endpoints, f, sel.group, limit, lot, buf[:0])
+		sel.Addrs = draw(s.Endpoints, f, sel.group, limit, lot, buf[:0], &sel.dealt)
 	}
 	return sel
 }
@@ -119,7 +138,7 @@ func (sv *serviceView) chooseFrom(s *regions.Service, f regions.Family, ranking 
 		preferred = at
 	}
 	g := st.group(uint16(at))
-	return Selection{TTL: ttl(s, st.wavers || g.wavers), Rung: st.rung, Region: at, Preferred: preferred, group: g}
+	return Selection{TTL: ttl(s, st.wavers || g.wavers), Rung: st.rung, Region: at, Preferred: preferred, Drained: st.drained, group: g}
 }
 
 // ttl returns the TTL of an answer of a service.

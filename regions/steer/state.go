@@ -74,7 +74,7 @@ func (v *View) counted(s *regions.Service, target, client int32) counted {
 	if target < 0 {
 		return counted{}
 	}
-	st := v.states.ptr(target)
+	st := v.states.at(target)
 	c := counted{Standing: st.Standing, held: st.GuardTrip != 0, wavers: st.Wavering && !v.failOpen}
 	switch {
 	case v.Plan.Policies[s.Policy].ActivePassive:

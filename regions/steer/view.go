@@ -2,6 +2,7 @@ package steer
 
 import (
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/fairlead-dns/fairlead/regions"
@@ -11,6 +12,8 @@ import (
 // Inputs is all that a selection depends on.
 type Inputs struct {
 	Plan *regions.Plan
+	// BreakGlass are the overrides that were said to the nameserver directly.
+	BreakGlass []regions.Override
 	// Tables holds the policies' rankings by policy index.
 	Tables []*geo.Table
 	// States holds the verdicts by target index; the view takes it over.
@@ -31,9 +34,10 @@ type Inputs struct {
 // A view of a moment is that of every later one before NextChange. So whoever
 // answers from it asks for the next one, with At, when that moment has come.
 type View struct {
+	// Plan has the overrides of break-glass beside its own.
 	Plan      *regions.Plan
 	tables    []*geo.Table // by policy
-	states    pages[TargetState]
+	states    pages[*TargetState]
 	services  pages[*serviceView]
 	due       []time.Time // by page of services: their earliest next change
 	within    []regionSet // by policy: its candidates
@@ -46,8 +50,11 @@ type View struct {
 // NewView evaluates every service.
 func NewView(in Inputs) *View {
 	plan := in.Plan
+	if len(in.BreakGlass) > 0 {
+		plan = underBreakGlass(plan, in.BreakGlass)
+	}
 	v := &View{
-		Plan: plan, tables: in.Tables, states: paged(in.States), now: in.Now, failOpen: in.FailOpen,
+		Plan: plan, tables: in.Tables, states: paged(pointers(in.States)), now: in.Now, failOpen: in.FailOpen,
 		within:    make([]regionSet, len(plan.Policies)),
 		overrides: regions.IndexOverrides(plan.Overrides),
 		latched:   latched(plan, in.Latches),
@@ -59,6 +66,16 @@ func NewView(in Inputs) *View {
 	}
 	v.evaluateAll()
 	return v
+}
+
+// pointers are those into a table. A page of them is a fraction of one of states,
+// and only what changes is written anew.
+func pointers(states []TargetState) []*TargetState {
+	p := make([]*TargetState, len(states))
+	for i := range states {
+		p[i] = &states[i]
+	}
+	return p
 }
 
 func (v *View) evaluateAll() {
@@ -78,14 +95,16 @@ func (v *View) evaluateAll() {
 // use them, or that are due, are evaluated again.
 func (v *View) With(changed map[int32]TargetState, now time.Time) *View {
 	n := v.advanced(now)
-	n.states = v.states.with(changed)
-	again := map[int32]bool{}
-	maps.Copy(again, v.dueAt(n.now))
-	for t := range changed {
-		for _, i := range v.Plan.Targets[t].Services {
-			again[i] = true
-		}
+	again := v.dueAt(n.now)
+	// In ascending order: neighbours lie together in memory.
+	targets := slices.Sorted(maps.Keys(changed))
+	states := make([]*TargetState, len(targets))
+	for k, t := range targets {
+		st := changed[t]
+		states[k] = &st
+		again = append(again, v.Plan.Targets[t].Services...)
 	}
+	n.states = v.states.with(targets, states)
 	n.evaluateAgain(again)
 	return n
 }
@@ -95,16 +114,15 @@ func (v *View) With(changed map[int32]TargetState, now time.Time) *View {
 func (v *View) WithLatches(latches []regions.Latch, now time.Time) *View {
 	n := v.advanced(now)
 	n.latched = latched(v.Plan, latches)
-	again := map[int32]bool{}
-	maps.Copy(again, v.dueAt(n.now))
+	again := v.dueAt(n.now)
 	for i, was := range v.latched {
 		if n.latched[i] != was {
-			again[i] = true
+			again = append(again, i)
 		}
 	}
 	for i := range n.latched {
 		if _, had := v.latched[i]; !had {
-			again[i] = true
+			again = append(again, i)
 		}
 	}
 	n.evaluateAgain(again)
@@ -181,7 +199,7 @@ func (v *View) State(target int32) TargetState {
 	if target < 0 {
 		return TargetState{}
 	}
-	return v.states.at(target)
+	return *v.states.at(target)
 }
 
 // Effect returns the effective state of an endpoint in a family, as it is for
