@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -55,12 +56,19 @@ type Options struct {
 	// verdicts that are served, and the latches that are known, of which only
 	// those go out that the controller does not know. Optional; it must not block.
 	Report func(*pb.Following)
+	// BreakGlass returns the break-glass records and a version that changes with
+	// them, which is never 0. Optional; it must not block.
+	BreakGlass func() (*pb.BreakGlassTable, uint64)
+	// Usage says what was answered with the endpoints in a scope. Optional.
+	Usage func(*pb.OverrideScope) *pb.UsageReport
 }
 
 // Subscription is a warm subscription to one controller.
 type Subscription struct {
 	opts   Options
 	client pb.FeedServiceClient
+	tell   chan struct{} // the controller is to be told now
+	asked  *rate.Limiter // what it asks of the answers given
 
 	mu        sync.Mutex
 	state     state
@@ -80,11 +88,14 @@ type state struct {
 	lastError string
 	// latchesTold is when the controller was last told of latches that it lacks.
 	latchesTold time.Time
+	// breakGlassTold is the version of the break-glass records that the controller
+	// was told of last.
+	breakGlassTold uint64
 }
 
 // New returns a subscription; Run keeps it up.
 func New(o Options) *Subscription {
-	return &Subscription{opts: o, client: pb.NewFeedServiceClient(o.Conn)}
+	return &Subscription{opts: o, client: pb.NewFeedServiceClient(o.Conn), tell: make(chan struct{}, 1), asked: rate.NewLimiter(usageRate, usageBurst)}
 }
 
 // Run keeps the subscription up until ctx ends.
@@ -131,15 +142,18 @@ func (s *Subscription) stream(ctx context.Context) error {
 	defer cancel()
 	wg.Go(func() {
 		defer cancel()
-		tell := time.NewTicker(tellEvery)
-		defer tell.Stop()
+		every := time.NewTicker(tellEvery)
+		defer every.Stop()
 		for {
 			var m *pb.SubscribeRequest
 			select {
 			case <-ctx.Done():
 				return
 			case m = <-out:
-			case <-tell.C:
+			case <-every.C:
+			case <-s.tell:
+			}
+			if m == nil {
 				s.mu.Lock()
 				m = s.followingMessage(s.following)
 				s.mu.Unlock()
@@ -158,6 +172,10 @@ func (s *Subscription) stream(ctx context.Context) error {
 			return err
 		}
 		watchdog.Reset(silentFor)
+		if q := m.GetUsageQuery(); q != nil {
+			s.report(q)
+			continue
+		}
 		if err := s.receive(m); err != nil {
 			return err
 		}
@@ -246,6 +264,14 @@ func (s *Subscription) Following(following bool) {
 	s.send(s.followingMessage(following))
 }
 
+// Tell tells the controller at once what it is told every second. It never blocks.
+func (s *Subscription) Tell() {
+	select {
+	case s.tell <- struct{}{}:
+	default:
+	}
+}
+
 func ackMessage(a *pb.PlanAcknowledgement) *pb.SubscribeRequest {
 	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Acknowledgement{Acknowledgement: a}}
 }
@@ -256,7 +282,31 @@ func (s *Subscription) followingMessage(following bool) *pb.SubscribeRequest {
 		s.opts.Report(f)
 	}
 	f.Latches = s.unknownLatches(f.GetLatches(), time.Now())
+	if s.opts.BreakGlass != nil {
+		if t, version := s.opts.BreakGlass(); version != s.state.breakGlassTold {
+			f.BreakGlass, s.state.breakGlassTold = t, version
+		}
+	}
 	return &pb.SubscribeRequest{Message: &pb.SubscribeRequest_Following{Following: f}}
+}
+
+// What a controller may ask of the answers given, each a walk over all endpoints:
+// twice what controllers do at the most. More is not answered.
+const (
+	usageRate  = 40 // a second
+	usageBurst = 80
+)
+
+// report answers what a controller asks of the answers given.
+func (s *Subscription) report(q *pb.UsageQuery) {
+	if s.opts.Usage == nil || !s.asked.Allow() {
+		return
+	}
+	r := s.opts.Usage(q.GetScope())
+	r.Id = q.GetId()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.send(&pb.SubscribeRequest{Message: &pb.SubscribeRequest_Usage{Usage: r}})
 }
 
 // unknownLatches are those of a list that the controller's table does not hold;
@@ -312,8 +362,8 @@ func (s *Subscription) Summary(now time.Time) Summary {
 	return sum
 }
 
-// Take returns what changed since the last Take; after Reset, everything.
-// Targets that the controller removed are not in it: whoever keeps a table
+// Take returns what changed since the last Take, and what was marked; the first
+// time, and after the controller sent its table anew, everything. Targets that the controller removed are not in it: whoever keeps a table
 // keeps their last verdicts. While the table is not whole there is nothing.
 func (s *Subscription) Take() Changes {
 	s.mu.Lock()
@@ -353,9 +403,13 @@ func (s *Subscription) TakeLatches() []regions.Latch {
 // Controller is the controller's address.
 func (s *Subscription) Controller() string { return s.opts.Controller }
 
-// Reset makes the next Take return the whole table.
-func (s *Subscription) Reset() {
+// Mark makes the next Take return some targets that it has, changed or not:
+// whoever took them has them from elsewhere now, or not any more. So to come back
+// to a subscription costs what has changed, not the table.
+func (s *Subscription) Mark(targets []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.table.dirty = nil
+	for _, id := range targets {
+		s.state.table.mark(id)
+	}
 }

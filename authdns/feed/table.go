@@ -22,7 +22,7 @@ const (
 	maxTargetID = 512
 )
 
-// table is a controller's verdicts. A full update may take several messages;
+// table is a controller's verdicts, without their evidence. A full update may take several messages;
 // the table is whole when a heartbeat has confirmed its digest, and answers are
 // made from whole tables only.
 type table struct {
@@ -33,8 +33,10 @@ type table struct {
 	digest  health.Digest
 	targets map[string]health.Verdict
 	latches []regions.Latch
-	dirty   map[string]struct{} // changed since the last changes; nil: all
-	latched bool                // the latches have, since they were taken
+	// dirty are those of targets to be taken: that changed since the last changes,
+	// or were marked; nil: all.
+	dirty   map[string]struct{}
+	latched bool // the latches have, since they were taken
 }
 
 // take applies an update. It returns why all must be asked for anew, if so; an
@@ -61,13 +63,20 @@ func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err err
 		if len(id) > maxTargetID {
 			return "", fmt.Errorf("a target id of %d bytes, at most %d", len(id), maxTargetID)
 		}
-		t.remove(id)
-		v := healthpb.ParseTargetHealth(m, now)
+		v := healthpb.ParseVerdict(m, now)
+		if old, had := t.targets[id]; had {
+			t.digest = t.digest.RemoveVerdict(id, old)
+		}
 		t.digest = t.digest.AddVerdict(id, v)
 		t.targets[id] = v
+		t.mark(id)
 	}
 	for _, id := range u.GetRemoved() {
-		t.remove(id)
+		if old, had := t.targets[id]; had {
+			t.digest = t.digest.RemoveVerdict(id, old)
+			delete(t.targets, id)
+			delete(t.dirty, id)
+		}
 	}
 	if len(t.targets) > maxTargets {
 		return "", fmt.Errorf("more than %d targets", maxTargets)
@@ -82,12 +91,12 @@ func (t *table) take(u *pb.HealthUpdate, now time.Time) (trouble string, err err
 	return t.distrust("digest differs"), nil
 }
 
-func (t *table) remove(id string) {
-	if old, had := t.targets[id]; had {
-		t.digest = t.digest.RemoveVerdict(id, old)
-		delete(t.targets, id)
+// mark makes the next changes hold a target, if the table does.
+func (t *table) mark(id string) {
+	if t.dirty == nil {
+		return
 	}
-	if t.dirty != nil {
+	if _, has := t.targets[id]; has {
 		t.dirty[id] = struct{}{}
 	}
 }
@@ -111,7 +120,7 @@ func (t *table) distrust(why string) string {
 
 // Changes are verdicts that changed.
 type Changes struct {
-	// All: Table is the whole table, not just what changed.
+	// All: Table is the whole table, not just what changed or was marked.
 	All   bool
 	Table map[string]health.Verdict
 }
@@ -129,9 +138,7 @@ func (t *table) changes() Changes {
 	default:
 		c.Table = make(map[string]health.Verdict, len(t.dirty))
 		for id := range t.dirty {
-			if v, ok := t.targets[id]; ok {
-				c.Table[id] = v
-			}
+			c.Table[id] = t.targets[id]
 		}
 	}
 	t.dirty = map[string]struct{}{}

@@ -76,16 +76,19 @@ type Server struct {
 	shared  shared
 	// throttled counts the streams that ended because they sent too much.
 	throttled prometheus.Counter
+	queries   *rate.Limiter
 
-	mu      sync.Mutex
-	subs    map[string]*subscriber // by nameserver; those that left too
-	changed chan struct{}          // closed and replaced when a subscriber comes, leaves or acknowledges
+	mu        sync.Mutex
+	subs      map[string]*subscriber // by nameserver; those that left too
+	changed   chan struct{}          // closed and replaced when a subscriber comes, leaves or acknowledges
+	lastQuery uint64
 }
 
 // New returns a feed server.
 func New(o Options) *Server {
 	s := &Server{
 		opts: o, stopped: make(chan struct{}), subs: map[string]*subscriber{}, changed: make(chan struct{}),
+		queries: rate.NewLimiter(usageRate, usageBurst),
 		throttled: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: "fairlead", Subsystem: "controller", Name: "nameservers_throttled_total",
 			Help: "Streams of nameservers that ended because they sent too much.",
@@ -120,13 +123,14 @@ type subscribeStream = grpc.BidiStreamingServer[pb.SubscribeRequest, pb.Subscrib
 func (s *Server) Subscribe(stream subscribeStream) error {
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	hello := make(chan *pb.NameserverHello, 1)
+	hello := make(chan joined, 1)
 	resync := make(chan struct{}, 1)
 	// Ends with the stream's context, when this method has returned.
 	go func() { cancel(s.receive(stream, hello, resync)) }()
 
 	timeout := time.NewTimer(helloWait)
 	defer timeout.Stop()
+	var sub *subscriber
 	select {
 	case <-s.stopped:
 		return errStopping
@@ -134,14 +138,22 @@ func (s *Server) Subscribe(stream subscribeStream) error {
 		return status.Errorf(codes.DeadlineExceeded, "no hello within %v", helloWait)
 	case <-ctx.Done():
 		return endOf(ctx)
-	case h := <-hello:
+	case j := <-hello:
+		h := j.hello
+		sub = j.subscriber
 		if len(h.GetVerdicts())+len(h.GetLatches().GetLatches()) > 0 && s.ours(h) {
 			s.opts.Judge.Seed(verdicts.SeedTable{
 				From: h.GetNameserver(), Verdicts: h.GetVerdicts(), Age: healthpb.Age(h.GetVerdictsAgeMillis()), Latches: h.GetLatches(),
 			})
 		}
 	}
-	return s.push(ctx, stream, resync)
+	return s.push(ctx, stream, resync, sub.queries)
+}
+
+// joined is a nameserver that has said hello.
+type joined struct {
+	*subscriber
+	hello *pb.NameserverHello
 }
 
 // ours tells whether a nameserver's verdicts are about this installation.
@@ -171,7 +183,7 @@ func endOf(ctx context.Context) error {
 }
 
 // receive reads the stream to its end, and says how it ended.
-func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHello, resync chan<- struct{}) error {
+func (s *Server) receive(stream subscribeStream, hello chan<- joined, resync chan<- struct{}) error {
 	first, err := stream.Recv()
 	if err != nil {
 		return err
@@ -189,7 +201,7 @@ func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHell
 		return err
 	}
 	defer s.leave(sub)
-	hello <- first.GetHello()
+	hello <- joined{sub, first.GetHello()}
 	budget := rate.NewLimiter(messageRate, messageBurst)
 	for {
 		m, err := stream.Recv()
@@ -198,6 +210,10 @@ func (s *Server) receive(stream subscribeStream, hello chan<- *pb.NameserverHell
 		}
 		if err != nil {
 			return err
+		}
+		// What was asked for costs nothing.
+		if r := m.GetUsage(); r != nil && s.answered(sub, r) {
+			continue
 		}
 		if !budget.Allow() {
 			s.throttled.Inc()

@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead-dns/fairlead/controller/planner"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/plan"
 )
 
@@ -132,9 +133,18 @@ func TestSeed(t *testing.T) {
 // configure publishes a configuration of one service.
 func (s *station) configure(service string) *planner.Current {
 	s.t.Helper()
-	out, err := s.catalog.Change(s.t.Context(), catalog.Request{Action: "apply"}, func(v *catalog.Version) (catalog.Edit, error) {
-		set, err := setOf(service)
-		return catalog.Edit{Set: set}, err
+	set, err := setOf(service)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.publish(set)
+}
+
+// publish publishes a configuration.
+func (s *station) publish(set *config.Set) *planner.Current {
+	s.t.Helper()
+	out, err := s.catalog.Change(s.t.Context(), catalog.Request{Action: "apply"}, func(*catalog.Version) (catalog.Edit, error) {
+		return catalog.Edit{Set: set}, nil
 	})
 	if err != nil {
 		s.t.Fatal(err)

@@ -32,7 +32,7 @@ const (
 // slow nameserver; meanwhile states come and go, and it gets what is current
 // then. Heartbeats carry the version and the digest of what was sent on this
 // stream, so that a nameserver can tell that it has all of it.
-func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan struct{}) error {
+func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan struct{}, queries <-chan *pb.UsageQuery) error {
 	changed, cancel := s.opts.Judge.Subscribe()
 	defer cancel()
 	beat := time.NewTicker(beatEvery)
@@ -40,6 +40,7 @@ func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan
 	var sentHead regions.Generation
 	var sent *verdicts.State // nil: the nameserver has no table
 	var sentAll time.Time
+	ready := false // as the last heartbeat said
 	beatDue, all := true, true
 	for {
 		planChanged := s.opts.Planner.Changed()
@@ -49,14 +50,15 @@ func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan
 			}
 			sentHead = cur.Generation
 		}
-		st := s.opts.Judge.State()
 		now := time.Now()
 		if all && now.Sub(sentAll) >= resyncEvery {
 			sent, sentAll, all = nil, now, false
 		}
-		beatDue = beatDue || sent == nil || sent.Ready != st.Ready
-		if sent == nil || sent.Version != st.Version {
-			list, err := s.shared.updates(st, sent, now)
+		st := s.opts.Judge.State()
+		table := s.shared.table(st)
+		beatDue = beatDue || sent == nil || ready != st.Ready
+		for sent == nil || sent.Version != table.Version {
+			list, to, err := s.shared.updates(table, sent, time.Now())
 			if err != nil {
 				return status.Errorf(codes.Internal, "verdicts: %v", err)
 			}
@@ -65,14 +67,14 @@ func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan
 					return err
 				}
 			}
+			sent = to
 		}
 		if beatDue {
-			if err := stream.Send(heartbeat(st)); err != nil {
+			if err := stream.Send(heartbeat(st, sent)); err != nil {
 				return err
 			}
-			beatDue = false
+			ready, beatDue = st.Ready, false
 		}
-		sent = st
 		select {
 		case <-ctx.Done():
 			return endOf(ctx)
@@ -82,10 +84,23 @@ func (s *Server) push(ctx context.Context, stream subscribeStream, resync <-chan
 		case <-changed:
 		case <-resync:
 			all = true
+		case q := <-queries:
+			if err := stream.Send(usageQuery(q)); err != nil {
+				return err
+			}
 		case <-beat.C:
 			beatDue = true
 		}
 	}
+}
+
+// same tells whether nameservers have two targets' verdicts for one: the evidence
+// is not told, and what the quorum says at the moment only with a change, as no
+// answer depends on either.
+func same(a, b *verdicts.Target) bool {
+	v, w := a.Verdict, b.Verdict
+	v.Quorum, v.Votes = w.Quorum, w.Votes
+	return v.Equal(w)
 }
 
 // updates are the messages that make a nameserver's table, as of sent, that
@@ -119,14 +134,20 @@ func updates(st, sent *verdicts.State, now time.Time) iter.Seq[*pb.HealthUpdate]
 			return true
 		}
 		target := func(t *verdicts.Target) bool {
-			m := healthpb.TargetHealth(t.ID, t.Verdict, now)
+			var old *verdicts.Target
+			if sent != nil {
+				if old, _ = sent.Get(t.ID); old != nil && same(old, t) {
+					return true
+				}
+			}
+			v := t.Verdict
+			v.Votes = nil
+			m := healthpb.TargetHealth(t.ID, v, now)
 			if !add(proto.Size(m)) {
 				return false
 			}
-			if sent != nil {
-				if old, had := sent.Get(t.ID); had {
-					digest = digest.RemoveVerdict(t.ID, old.Verdict)
-				}
+			if old != nil {
+				digest = digest.RemoveVerdict(t.ID, old.Verdict)
 			}
 			digest = digest.AddVerdict(t.ID, t.Verdict)
 			u.Targets = append(u.Targets, m)
@@ -167,10 +188,11 @@ func planUpdate(c *planner.Current) *pb.SubscribeResponse {
 	}}}
 }
 
-func heartbeat(st *verdicts.State) *pb.SubscribeResponse {
+// heartbeat tells how the judge is, and which table was sent.
+func heartbeat(st, sent *verdicts.State) *pb.SubscribeResponse {
 	return &pb.SubscribeResponse{Message: &pb.SubscribeResponse_Heartbeat{Heartbeat: &pb.Heartbeat{
-		Version: &pb.HealthVersion{Incarnation: st.Version.Incarnation, Number: st.Version.Number},
-		Digest:  uint64(st.Digest), Ready: st.Ready,
+		Version: &pb.HealthVersion{Incarnation: sent.Version.Incarnation, Number: sent.Version.Number},
+		Digest:  uint64(sent.Digest), Ready: st.Ready,
 		AgentsFresh: uint32(st.AgentsFresh), AgentsRegistered: uint32(st.AgentsRegistered),
 		EvidenceAgeMillis: healthpb.Millis(st.EvidenceAge),
 	}}}

@@ -32,9 +32,9 @@ func TestShared(t *testing.T) {
 	now := time.Now()
 	made := func(sent *verdicts.State, at time.Time) []*pb.SubscribeResponse {
 		t.Helper()
-		list, err := sh.updates(after, sent, at)
-		if err != nil || len(list) != 1 {
-			t.Fatal(len(list), err)
+		list, to, err := sh.updates(after, sent, at)
+		if err != nil || len(list) != 1 || to != after {
+			t.Fatal(len(list), to.Version, err)
 		}
 		return list
 	}
@@ -63,6 +63,20 @@ func TestShared(t *testing.T) {
 	if made(before, now)[0] == made(nil, now)[0] {
 		t.Error("a change and all are one")
 	}
+	// Whoever comes a moment after a change gets all as it was made, and then the
+	// change: however many come while verdicts change, there is one table for them.
+	sh = shared{}
+	first, to, err := sh.updates(before, nil, now)
+	if err != nil || to != before {
+		t.Fatal(to.Version, err)
+	}
+	later, to, err := sh.updates(after, nil, now.Add(sharedFor-1))
+	if err != nil || to != before || later[0] != first[0] {
+		t.Errorf("all is made twice, or leads to number %d: %v", to.Version.Number, err)
+	}
+	if _, to, err = sh.updates(after, nil, now.Add(sharedFor)); err != nil || to != after {
+		t.Errorf("an old table is handed out: number %d, %v", to.Version.Number, err)
+	}
 }
 
 // What is kept is bounded, and let go of.
@@ -70,7 +84,7 @@ func TestSharedIsBounded(t *testing.T) {
 	var sh shared
 	now := time.Now()
 	for i := range 3 * maxShared {
-		sh.of(step{to: verdicts.Version{Incarnation: 1, Number: uint64(i)}}, now)
+		sh.of(step{to: verdicts.Version{Incarnation: 1, Number: uint64(i)}}, nil, now)
 	}
 	if len(sh.by) != maxShared {
 		t.Errorf("%d kept, want %d", len(sh.by), maxShared)

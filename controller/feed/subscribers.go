@@ -35,6 +35,11 @@ type subscriber struct {
 	healthAge                  time.Duration // when heard
 	healthState                string
 	heardAt                    time.Time
+	breakGlass                 []held
+	trouble                    string // with them
+	// queries are what it is to be asked, asked who waits for its answers.
+	queries chan *pb.UsageQuery
+	asked   map[uint64]chan<- usage
 }
 
 // checkHello checks what will be kept and shown.
@@ -61,6 +66,7 @@ func (s *Server) join(h *pb.NameserverHello) (*subscriber, error) {
 	sub := &subscriber{
 		name: h.GetNameserver(), region: h.GetRegion(), installation: h.GetInstallation(),
 		connected: true, heardAt: now, generation: generation(h.GetGeneration()),
+		queries: make(chan *pb.UsageQuery, maxQueries), asked: map[uint64]chan<- usage{},
 	}
 	old := s.subs[sub.name]
 	if old == nil && len(s.subs) >= maxSubscribers && !s.forget(now) {
@@ -70,6 +76,11 @@ func (s *Server) join(h *pb.NameserverHello) (*subscriber, error) {
 		s.opts.Log.Warn("nameserver subscribed again while it is connected; are there two processes with one --name?", "nameserver", sub.name)
 	}
 	s.subs[sub.name] = sub
+	var was []held
+	if old != nil {
+		was = old.breakGlass
+	}
+	s.holds(sub, h.GetBreakGlass(), was, now)
 	s.opts.Log.Info("nameserver subscribed", "nameserver", sub.name, "region", sub.region, "generation", sub.generation.String())
 	s.opts.Planner.Saw(sub.name, sub.generation, sub.installation)
 	s.notify()
@@ -103,6 +114,7 @@ func (s *Server) leave(sub *subscriber) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub.connected, sub.following = false, false
+	sub.answersNoMore()
 	if s.current(sub) {
 		s.opts.Log.Info("nameserver left", "nameserver", sub.name)
 		s.opts.Planner.Lost(sub.name)
@@ -110,15 +122,19 @@ func (s *Server) leave(sub *subscriber) {
 	}
 }
 
+func shortened(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "")
+}
+
 func (s *Server) acknowledge(sub *subscriber, a *pb.PlanAcknowledgement) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub.heardAt = time.Now()
 	sub.generation = generation(a.GetGeneration())
-	sub.refusal = a.GetRefusal()
-	if len(sub.refusal) > maxText {
-		sub.refusal = strings.ToValidUTF8(sub.refusal[:maxText], "")
-	}
+	sub.refusal = shortened(a.GetRefusal())
 	if cur := s.opts.Planner.Current(); sub.installation == "" && cur != nil {
 		sub.installation = cur.Head.GetInstallation() // it has its first generation from us
 	}
@@ -135,6 +151,9 @@ func (s *Server) heard(sub *subscriber, f *pb.Following) {
 	sub.heardAt, sub.following, sub.healthAge = time.Now(), f.GetFollowing(), healthpb.Age(f.GetHealthAgeMillis())
 	if sub.healthState = f.GetHealthState(); !slices.Contains(healthStates, sub.healthState) {
 		sub.healthState = "" // of another version
+	}
+	if f.GetBreakGlass() != nil {
+		s.holds(sub, f.GetBreakGlass(), sub.breakGlass, sub.heardAt)
 	}
 	s.revive(sub)
 }
@@ -199,7 +218,7 @@ func (s *Server) Wait(ctx context.Context, gen regions.Generation, registered []
 		s.mu.Lock()
 		changed := s.changed
 		s.mu.Unlock()
-		c := s.converged(gen, registered)
+		c := s.Convergence(gen, registered)
 		if len(c.GetMissing()) == 0 {
 			return c
 		}
@@ -213,7 +232,8 @@ func (s *Server) Wait(ctx context.Context, gen regions.Generation, registered []
 	}
 }
 
-func (s *Server) converged(gen regions.Generation, registered []string) *pb.Convergence {
+// Convergence is what Wait says now.
+func (s *Server) Convergence(gen regions.Generation, registered []string) *pb.Convergence {
 	c := &pb.Convergence{Reasons: map[string]string{}}
 	installation := ""
 	if cur := s.opts.Planner.Current(); cur != nil {
@@ -252,7 +272,7 @@ func (s *Server) converged(gen regions.Generation, registered []string) *pb.Conv
 // an epoch that may lack what was changed in the one before.
 func (n *Nameserver) serves(gen regions.Generation, installation string) (ok bool, why string) {
 	switch {
-	case installation != "" && n.Installation != "" && n.Installation != installation:
+	case foreign(n.Installation, installation):
 		return false, fmt.Sprintf("it serves generation %v of another installation, %q; this is %q", n.Generation, n.Installation, installation)
 	case n.Generation.Epoch > gen.Epoch:
 		return false, fmt.Sprintf("it serves generation %v, of a later epoch: the store was restored meanwhile, or this controller's is an old copy; look whether the change is there", n.Generation)
@@ -263,6 +283,10 @@ func (n *Nameserver) serves(gen regions.Generation, installation string) (ok boo
 	}
 	return false, ""
 }
+
+// foreign tells whether an installation is another one than ours, as far as both
+// are known.
+func foreign(theirs, ours string) bool { return theirs != "" && ours != "" && theirs != ours }
 
 func generation(g *pb.Generation) regions.Generation {
 	return regions.Generation{Epoch: g.GetEpoch(), Revision: g.GetRevision()}
