@@ -180,7 +180,12 @@ var matrix = map[string]string{
 
 	"/fairlead.v1.ZoneService/GetZone":                                "viewer operator admin",
 	"/fairlead.v1.ZoneService/ListZones":                              "viewer operator admin",
+	"/fairlead.v1.OverrideService/CreateOverride":                     "operator admin",
+	"/fairlead.v1.OverrideService/DeleteOverride":                     "operator admin",
+	"/fairlead.v1.OverrideService/EndBreakGlass":                      "operator admin",
+	"/fairlead.v1.OverrideService/GetOverrideProgress":                "viewer operator admin",
 	"/fairlead.v1.OverrideService/ListOverrides":                      "viewer operator admin",
+	"/fairlead.v1.InsightService/StreamEvents":                        "viewer operator admin",
 	"/fairlead.v1.InsightService/Explain":                             "viewer operator admin",
 	"/fairlead.v1.InsightService/GetStatus":                           "viewer operator admin",
 	"/fairlead.v1.InsightService/Watch":                               "viewer operator admin",
@@ -365,7 +370,7 @@ metadata: {name: www.other.test}
 spec: {zone: other.test, policy: nearest, endpoints: [{name: e, region: eu-west, addresses: [192.0.2.30]}]}
 `)
 	drain := func(c *running, region, service string) (*pb.DrainRegionResponse, error) {
-		return c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: region, Service: service, Reason: "r"})
+		return c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: region, Service: service, Reason: "r", Force: true})
 	}
 	undrain := func(c *running, region, service string) error {
 		_, err := c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: region, Service: service, Reason: "r"})
@@ -465,5 +470,57 @@ spec: {zone: other.test, policy: nearest, endpoints: [{name: e, region: eu-west,
 	}
 	if _, err := admin.DeleteResource(t.Context(), &pb.DeleteResourceRequest{Kind: "Service", Name: "api.example.test"}); err != nil {
 		t.Error(err)
+	}
+}
+
+// The scope of an endpoint or an availability zone is that of its region, and of
+// its service.
+func TestScopesOfOverrides(t *testing.T) {
+	s := runSecured(t, etcd(t))
+	root := s.as("admin/root")
+	root.apply(three)
+	create := func(c *running, scope *pb.OverrideScope) (*pb.CreateOverrideResponse, error) {
+		return c.CreateOverride(t.Context(), &pb.CreateOverrideRequest{Action: drained, Scope: scope, Reason: "r", DryRun: true})
+	}
+	endpoint := func(name string) *pb.OverrideScope {
+		return &pb.OverrideScope{Service: "www.example.test", Endpoint: name}
+	}
+	az := &pb.OverrideScope{Region: "eu-west", AvailabilityZone: "eu-west-a"}
+	eu, www, other := s.as("operator/eu/region/eu-west"), s.as("operator/w/service/www.example.test"), s.as("operator/p/service/pay.example.test")
+	for _, test := range []struct {
+		who   *running
+		scope *pb.OverrideScope
+		want  string // empty: it may
+	}{
+		{eu, endpoint("eu-1"), ""},
+		{eu, az, ""},
+		{eu, endpoint("us-1"), "service www.example.test in region us-east is outside the scope"},
+		{eu, &pb.OverrideScope{Region: "us-east", Service: "www.example.test"}, "is outside the scope"},
+		{www, endpoint("us-1"), ""},
+		{www, &pb.OverrideScope{Region: "us-east", Service: "www.example.test"}, ""},
+		{www, az, "region eu-west is outside the scope"},
+		{other, endpoint("us-1"), "is outside the scope"},
+	} {
+		_, err := create(test.who, test.scope)
+		if test.want == "" && err != nil {
+			t.Errorf("%v: %v", test.scope, err)
+		}
+		if test.want != "" {
+			wantCode(t, err, codes.PermissionDenied, test.want)
+		}
+	}
+	// Who may not make it may not end it, by its id either.
+	made, err := root.CreateOverride(t.Context(), &pb.CreateOverrideRequest{Action: drained, Scope: endpoint("us-1"), Reason: "r"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, del := range []*pb.DeleteOverrideRequest{
+		{Id: made.GetOverride().GetId(), Reason: "r"}, {Action: drained, Scope: endpoint("us-1"), Reason: "r"},
+	} {
+		_, err := eu.DeleteOverride(t.Context(), del)
+		wantCode(t, err, codes.PermissionDenied, "in region us-east is outside the scope")
+	}
+	if gone, err := www.DeleteOverride(t.Context(), &pb.DeleteOverrideRequest{Id: made.GetOverride().GetId(), Reason: "r"}); err != nil || len(gone.GetRemoved()) != 1 {
+		t.Error(gone, err)
 	}
 }

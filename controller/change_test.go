@@ -182,7 +182,7 @@ func TestConcurrentWritersLoseNothing(t *testing.T) {
 	}
 	for i, region := range []string{"eu-west", "us-east"} {
 		wg.Go(func() {
-			if _, err := cs[i].DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: region, Reason: "test"}); err != nil {
+			if _, err := cs[i].DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: region, Reason: "test", Force: true}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -224,7 +224,7 @@ func TestRepeatedRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	undrain := &pb.UndrainRegionRequest{Region: "eu-west", RequestId: "undrain-1"}
+	undrain := &pb.UndrainRegionRequest{Region: "eu-west", RequestId: "undrain-1", Reason: "test"}
 	removed, err := c.UndrainRegion(t.Context(), undrain)
 	if err != nil || len(removed.GetRemoved()) != 1 {
 		t.Fatal(removed, err)
@@ -279,7 +279,7 @@ func TestDrainUndrain(t *testing.T) {
 		t.Errorf("override: %v", o)
 	}
 	again, err := drain(&pb.DrainRegionRequest{Region: "eu-west", Reason: "again", ExpireAfter: durationpb.New(time.Hour)})
-	if err != nil || !proto.Equal(first, again) {
+	if err != nil || !proto.Equal(first.GetOverride(), again.GetOverride()) || !proto.Equal(first.GetGeneration(), again.GetGeneration()) || again.GetSafety() != nil {
 		t.Errorf("again: %v, %v; first %v", again, err, first)
 	}
 	x, err := c.Explain(t.Context(), &pb.ExplainRequest{Name: "www.example.test", Client: "193.0.6.139"})
@@ -289,15 +289,15 @@ func TestDrainUndrain(t *testing.T) {
 	if _, err := drain(&pb.DrainRegionRequest{Region: "eu-west", Service: "www.example.test.", Reason: "one service"}); err != nil {
 		t.Error(err)
 	}
-	un, err := c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-west"})
+	un, err := c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-west", Reason: "test"})
 	if err != nil || len(un.GetRemoved()) != 1 || un.GetRemoved()[0].GetId() != first.GetOverride().GetId() {
 		t.Errorf("undrain: %v, %v", un, err)
 	}
-	once, err := c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-west"})
+	once, err := c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-west", Reason: "test"})
 	if err != nil || len(once.GetRemoved()) != 0 || !proto.Equal(once.GetGeneration(), un.GetGeneration()) {
 		t.Errorf("undrained again: %v, %v", once, err)
 	}
-	_, err = c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-wst"})
+	_, err = c.UndrainRegion(t.Context(), &pb.UndrainRegionRequest{Region: "eu-wst", Reason: "test"})
 	wantCode(t, err, codes.InvalidArgument, `did you mean "eu-west"?`)
 	// An apply, even one that prunes, leaves overrides alone.
 	if _, err := c.Apply(t.Context(), &pb.ApplyRequest{Resources: resources(t, strings.Replace(base, "30s", "31s", 1)), Prune: true}); err != nil {
@@ -317,10 +317,14 @@ func TestDrainExpires(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "us-east", Reason: "drill", ExpireAfter: durationpb.New(500 * time.Millisecond)}); err != nil {
+	if _, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "us-east", Reason: "drill", ExpireAfter: durationpb.New(500 * time.Millisecond), Force: true}); err != nil {
 		t.Fatal(err)
 	}
-	long, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "incident"})
+	// Who does not say how long makes none that ends stand for ever.
+	if again, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "incident"}); err != nil || again.GetOverride().GetId() != short.GetOverride().GetId() {
+		t.Fatalf("the drain that stays is %v, %v", again, err)
+	}
+	long, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "incident", ExpireAfter: durationpb.New(0)})
 	if err != nil || long.GetOverride().GetId() == short.GetOverride().GetId() {
 		t.Fatalf("the drain that stays is %v, %v", long, err)
 	}

@@ -18,7 +18,6 @@ import (
 	"google.golang.org/grpc/credentials"
 	grpchealth "google.golang.org/grpc/health"
 	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -34,24 +33,17 @@ import (
 	"github.com/fairlead-dns/fairlead/controller/verdicts"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
-	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/geo"
 	"github.com/fairlead-dns/fairlead/regions/health/healthpb"
 )
 
 const (
-	// maxMessage bounds a request: an apply of a large configuration.
-	maxMessage = 64 << 20
-	// maxConnectionAge ends a connection now and then, so that a caller whose
-	// certificate has expired since does not go on for ever.
-	maxConnectionAge   = 30 * time.Minute
-	maxConnectionGrace = time.Minute
 	// stopGrace is how long calls in flight may take at the end.
 	stopGrace = 500 * time.Millisecond
-	// expireEvery is how often overrides are looked over; after a failure they
-	// are left alone for expireRetry.
-	expireEvery = time.Second
-	expireRetry = 10 * time.Second
+	// advanceEvery is how often overrides are looked over; after a failure they
+	// are left alone for advanceRetry.
+	advanceEvery = time.Second
+	advanceRetry = 10 * time.Second
 )
 
 // Options say what a controller works with.
@@ -139,6 +131,7 @@ func New(o Options) (*Server, error) {
 	}
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(nameserverGauges(f, p)...)
+		o.Registerer.MustRegister(overrideGauges(p)...)
 	}
 	s.checkpoint = checkpoint.New(checkpoint.Options{
 		Store: o.Store, Name: o.Name, Log: o.Log, Registerer: o.Registerer,
@@ -152,25 +145,15 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	unary := []grpc.UnaryServerInterceptor{access.Unary(o.Identify), lim.Unary()}
-	stream := []grpc.StreamServerInterceptor{access.Stream(o.Identify), lim.Stream()}
+	identify := lim.Identify(o.Identify)
+	unary := []grpc.UnaryServerInterceptor{access.Unary(identify), lim.Unary()}
+	stream := []grpc.StreamServerInterceptor{access.Stream(identify), lim.Stream()}
 	s.rest, err = rest.New(rest.Options{Register: s.api.Register, Unary: unary, Stream: stream, Identify: restCaller, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	opts := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(maxMessage),
-		grpc.ChainUnaryInterceptor(unary...),
-		grpc.ChainStreamInterceptor(stream...),
-		grpc.MaxConcurrentStreams(1000),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second, MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: maxConnectionGrace}),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
-	}
-	if o.Credentials != nil {
-		opts = append(opts, grpc.Creds(o.Credentials))
-	}
 	p.Load()
-	s.grpc = grpc.NewServer(opts...)
+	s.grpc = o.server(identify, unary, stream)
 	s.api.Register(s.grpc)
 	pb.RegisterFeedServiceServer(s.grpc, f)
 	pb.RegisterAgentServiceServer(s.grpc, judge)
@@ -186,7 +169,7 @@ func checkpointOf(st *verdicts.State, now time.Time) (*pb.HealthTable, uint64) {
 	}
 	t := &pb.HealthTable{SaveTime: timestamppb.New(now), Latches: healthpb.Latches(st.Latches, now)}
 	for target := range st.All() {
-		if target.Last != regions.Unknown {
+		if !target.IsZero() {
 			v := target.Verdict
 			v.Votes = nil
 			t.Targets = append(t.Targets, healthpb.TargetHealth(target.ID, v, now))
@@ -236,8 +219,13 @@ func (s *Server) Run(ctx context.Context) error {
 	g.Go(func() error { return s.api.Run(ctx) })
 	g.Go(func() error { return s.collector.Run(ctx) })
 	g.Go(func() error { return s.checkpoint.Run(ctx) })
-	g.Go(func() error { return s.expire(ctx) })
-	g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
+	g.Go(func() error { return s.advance(ctx) })
+	g.Go(func() error {
+		if err := s.grpc.Serve(s.opts.Listener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil // ctx ended before it began
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		s.health.Shutdown()
@@ -254,13 +242,14 @@ func (s *Server) Run(ctx context.Context) error {
 	return err
 }
 
-// expire removes overrides whose time is over. An override is over when both
-// the clock on the wall and the monotonic one, which continues the time at the
-// start, say so: a clock that jumps ahead expires nothing, and one that was
-// wrong at the start only makes drains stay (invariant 17).
-func (s *Server) expire(ctx context.Context) error {
+// advance lets scheduled overrides begin and removes those whose time is over.
+// That time has come when both the clock on the wall and the monotonic one, which
+// continues the time at the start, say so: a clock that jumps ahead starts and
+// expires nothing, and one that was wrong at the start only makes drains come late
+// and stay (invariant 17).
+func (s *Server) advance(ctx context.Context) error {
 	started := time.Now()
-	t := time.NewTicker(expireEvery)
+	t := time.NewTicker(advanceEvery)
 	defer t.Stop()
 	var rest time.Time
 	for {
@@ -276,9 +265,9 @@ func (s *Server) expire(ctx context.Context) error {
 			if wall := now.Round(0); wall.Before(steady) {
 				steady = wall
 			}
-			if err := s.api.ExpireOverrides(ctx, steady); err != nil && ctx.Err() == nil {
-				s.opts.Log.Warn("expired overrides stay: they could not be removed", "err", err)
-				rest = now.Add(expireRetry)
+			if err := s.api.Advance(ctx, steady); err != nil && ctx.Err() == nil {
+				s.opts.Log.Warn("overrides whose time has come neither begin nor end: that could not be written", "err", err)
+				rest = now.Add(advanceRetry)
 			}
 		}
 	}

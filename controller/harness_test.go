@@ -358,3 +358,24 @@ func (n *nameserver) fetch(digests []plan.Digest) (plan.Objects, error) {
 	}
 	return got, err
 }
+
+// reports has the agent of base say that one endpoint is healthy and the other,
+// in its own region, is not. The stream ends with ctx.
+func (r *running) reports(ctx context.Context) {
+	r.t.Helper()
+	agent, err := pb.NewAgentServiceClient(r.conn).Report(ctx)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, m := range []*pb.ReportRequest{
+		{Message: &pb.ReportRequest_Hello{Hello: &pb.AgentHello{Agent: "probe-eu", Region: "eu-west", Version: "1"}}},
+		{Message: &pb.ReportRequest_Opinions{Opinions: &pb.OpinionUpdate{Full: true, Opinions: []*pb.Opinion{
+			{Target: "web@192.0.2.10", Status: pb.HealthStatus_HEALTH_STATUS_UNHEALTHY, Reason: "connection refused"},
+			{Target: "web@192.0.2.20", Status: pb.HealthStatus_HEALTH_STATUS_HEALTHY},
+		}}}},
+	} {
+		if err := agent.Send(m); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}

@@ -32,7 +32,7 @@ func (r *running) history(size int32) (all []*pb.GenerationRecord) {
 
 func (r *running) drain(region string) *pb.DrainRegionResponse {
 	r.t.Helper()
-	resp, err := r.DrainRegion(r.t.Context(), &pb.DrainRegionRequest{Region: region, Reason: "maintenance"})
+	resp, err := r.DrainRegion(r.t.Context(), &pb.DrainRegionRequest{Region: region, Reason: "maintenance", Force: true})
 	if err != nil {
 		r.t.Fatal(err)
 	}

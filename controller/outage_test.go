@@ -248,12 +248,12 @@ func TestNameserverAheadOfTheStore(t *testing.T) {
 		err := c.Ready()
 		return err != nil && strings.Contains(err.Error(), `which nameserver "ns-2" serves`)
 	})
-	_, err = c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r"})
+	_, err = c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r", Force: true})
 	wantCode(t, err, codes.FailedPrecondition, "nothing was written", "ns-2")
 	// Mended at the nameserver (its snapshot directory emptied), all goes on.
 	n.acknowledge(applied.GetGeneration(), "")
 	eventually(t, "a drain", func() bool {
-		_, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r"})
+		_, err := c.DrainRegion(t.Context(), &pb.DrainRegionRequest{Region: "eu-west", Reason: "r", Force: true})
 		return err == nil
 	})
 }
@@ -293,21 +293,7 @@ func TestNameserverAheadOfAController(t *testing.T) {
 func TestStatusAndMetrics(t *testing.T) {
 	c := run(t, "c1", etcd(t))
 	c.apply(base)
-	agent, err := pb.NewAgentServiceClient(c.conn).Report(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range []*pb.ReportRequest{
-		{Message: &pb.ReportRequest_Hello{Hello: &pb.AgentHello{Agent: "probe-eu", Region: "eu-west", Version: "1"}}},
-		{Message: &pb.ReportRequest_Opinions{Opinions: &pb.OpinionUpdate{Full: true, Opinions: []*pb.Opinion{
-			{Target: "web@192.0.2.10", Status: pb.HealthStatus_HEALTH_STATUS_UNHEALTHY, Reason: "connection refused"},
-			{Target: "web@192.0.2.20", Status: pb.HealthStatus_HEALTH_STATUS_HEALTHY},
-		}}}},
-	} {
-		if err := agent.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.reports(t.Context())
 	eventually(t, "the verdict in the status", func() bool {
 		st, err := c.GetStatus(t.Context(), &pb.GetStatusRequest{})
 		if err != nil || len(st.GetServices()) != 1 || st.GetServices()[0].GetHealthy() != 1 {

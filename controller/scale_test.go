@@ -207,7 +207,7 @@ func BenchmarkHundredThousandServices(b *testing.B) {
 				b.Fatal(err)
 			}
 			b.StopTimer()
-			if _, err := d.UndrainRegion(context.Background(), &pb.UndrainRegionRequest{Region: "r1"}); err != nil {
+			if _, err := d.UndrainRegion(context.Background(), &pb.UndrainRegionRequest{Region: "r1", Reason: "test"}); err != nil {
 				b.Fatal(err)
 			}
 			b.StartTimer()

@@ -48,21 +48,7 @@ func TestWatch(t *testing.T) {
 	next("the end of the present state", func(m *pb.WatchResponse) bool { return m.GetHeartbeat() != nil })
 
 	change()
-	agent, err := pb.NewAgentServiceClient(c.conn).Report(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range []*pb.ReportRequest{
-		{Message: &pb.ReportRequest_Hello{Hello: &pb.AgentHello{Agent: "probe-eu", Region: "eu-west", Version: "1"}}},
-		{Message: &pb.ReportRequest_Opinions{Opinions: &pb.OpinionUpdate{Full: true, Opinions: []*pb.Opinion{
-			{Target: "web@192.0.2.10", Status: pb.HealthStatus_HEALTH_STATUS_UNHEALTHY, Reason: "connection refused"},
-			{Target: "web@192.0.2.20", Status: pb.HealthStatus_HEALTH_STATUS_HEALTHY},
-		}}}},
-	} {
-		if err := agent.Send(m); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.reports(ctx)
 	v := next("the verdict", func(m *pb.WatchResponse) bool {
 		return m.GetVerdict().GetNow().GetVerdict() == pb.HealthStatus_HEALTH_STATUS_UNHEALTHY
 	}).GetVerdict()
@@ -73,7 +59,7 @@ func TestWatch(t *testing.T) {
 	next("the agent", func(m *pb.WatchResponse) bool { return m.GetMember().GetAgent().GetConnected() })
 
 	change()
-	if _, err := c.DrainRegion(ctx, &pb.DrainRegionRequest{Region: "us-east", Reason: "fibre cut"}); err != nil {
+	if _, err := c.DrainRegion(ctx, &pb.DrainRegionRequest{Region: "us-east", Reason: "fibre cut", Force: true}); err != nil {
 		t.Fatal(err)
 	}
 	g := next("the drain", func(m *pb.WatchResponse) bool { return len(m.GetGeneration().GetOverridesAdded()) > 0 }).GetGeneration()

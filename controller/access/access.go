@@ -11,15 +11,17 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
-// Identify says who calls, from what its connection proved. An error refuses
-// the call.
+// Identify says who calls, from what its connection and its token prove. An
+// error refuses the call, as UNAUTHENTICATED when it is no gRPC status.
 type Identify func(ctx context.Context) (identity.Identity, error)
 
 // Anyone is an Identify for a server without TLS: everybody may do everything.
@@ -34,24 +36,29 @@ var least = map[string]identity.Role{
 	"/fairlead.v1.FeedService/Subscribe":    identity.Nameserver,
 	"/fairlead.v1.FeedService/FetchObjects": identity.Nameserver,
 
-	"/fairlead.v1.CatalogService/ListResources":   identity.Viewer,
-	"/fairlead.v1.CatalogService/GetResource":     identity.Viewer,
-	"/fairlead.v1.CatalogService/ListGenerations": identity.Viewer,
-	"/fairlead.v1.CatalogService/DiffGenerations": identity.Viewer,
-	"/fairlead.v1.RegionService/GetRegion":        identity.Viewer,
-	"/fairlead.v1.RegionService/ListRegions":      identity.Viewer,
-	"/fairlead.v1.ZoneService/GetZone":            identity.Viewer,
-	"/fairlead.v1.ZoneService/ListZones":          identity.Viewer,
-	"/fairlead.v1.OverrideService/ListOverrides":  identity.Viewer,
-	"/fairlead.v1.InsightService/Explain":         identity.Viewer,
-	"/fairlead.v1.InsightService/GetStatus":       identity.Viewer,
-	"/fairlead.v1.InsightService/Watch":           identity.Viewer,
-	"/fairlead.v1.InsightService/ListEvents":      identity.Viewer,
-	"/fairlead.v1.InsightService/GetHistory":      identity.Viewer,
+	"/fairlead.v1.CatalogService/ListResources":        identity.Viewer,
+	"/fairlead.v1.CatalogService/GetResource":          identity.Viewer,
+	"/fairlead.v1.CatalogService/ListGenerations":      identity.Viewer,
+	"/fairlead.v1.CatalogService/DiffGenerations":      identity.Viewer,
+	"/fairlead.v1.RegionService/GetRegion":             identity.Viewer,
+	"/fairlead.v1.RegionService/ListRegions":           identity.Viewer,
+	"/fairlead.v1.ZoneService/GetZone":                 identity.Viewer,
+	"/fairlead.v1.ZoneService/ListZones":               identity.Viewer,
+	"/fairlead.v1.OverrideService/ListOverrides":       identity.Viewer,
+	"/fairlead.v1.OverrideService/GetOverrideProgress": identity.Viewer,
+	"/fairlead.v1.InsightService/Explain":              identity.Viewer,
+	"/fairlead.v1.InsightService/GetStatus":            identity.Viewer,
+	"/fairlead.v1.InsightService/Watch":                identity.Viewer,
+	"/fairlead.v1.InsightService/ListEvents":           identity.Viewer,
+	"/fairlead.v1.InsightService/StreamEvents":         identity.Viewer,
+	"/fairlead.v1.InsightService/GetHistory":           identity.Viewer,
 
-	"/fairlead.v1.RegionService/DrainRegion":    identity.Operator,
-	"/fairlead.v1.RegionService/UndrainRegion":  identity.Operator,
-	"/fairlead.v1.OverrideService/ReleaseLatch": identity.Operator,
+	"/fairlead.v1.RegionService/DrainRegion":      identity.Operator,
+	"/fairlead.v1.RegionService/UndrainRegion":    identity.Operator,
+	"/fairlead.v1.OverrideService/CreateOverride": identity.Operator,
+	"/fairlead.v1.OverrideService/DeleteOverride": identity.Operator,
+	"/fairlead.v1.OverrideService/EndBreakGlass":  identity.Operator,
+	"/fairlead.v1.OverrideService/ReleaseLatch":   identity.Operator,
 
 	"/fairlead.v1.CatalogService/Apply":              identity.Admin,
 	"/fairlead.v1.CatalogService/UpdateResource":     identity.Admin,
@@ -116,6 +123,19 @@ func With(ctx context.Context, id identity.Identity) context.Context {
 	return context.WithValue(ctx, callerKey{}, id)
 }
 
+// Peer is where a call comes from, for the audit: the caller's address, and
+// whether it was a token that said who calls.
+func Peer(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok || p.Addr == nil {
+		return ""
+	}
+	if Caller(ctx).Token {
+		return p.Addr.String() + " by token"
+	}
+	return p.Addr.String()
+}
+
 // Unary checks every unary call.
 func Unary(identify Identify) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -138,12 +158,40 @@ func Stream(identify Identify) grpc.StreamServerInterceptor {
 	}
 }
 
-func admit(ctx context.Context, identify Identify, method string) (context.Context, error) {
-	id, err := identify(ctx)
-	if err != nil {
-		return nil, status.Errorf(codes.Unauthenticated, "%v", err)
+// Tap checks every call and stream by its headers, before any message of it is
+// read: whoever may not call a method makes the server hold nothing for him. The
+// interceptors then find who calls. What the matrix does not name goes on to
+// them, who deny it if it is served; if not, the caller is told that.
+func Tap(identify Identify) tap.ServerInHandle {
+	return func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		if _, known := Needs(info.FullMethodName); known {
+			return admit(ctx, identify, info.FullMethodName)
+		}
+		return identified(ctx, identify)
 	}
-	return With(ctx, id), Check(method, id)
+}
+
+func admit(ctx context.Context, identify Identify, method string) (context.Context, error) {
+	ctx, err := identified(ctx, identify)
+	if err != nil {
+		return ctx, err
+	}
+	return ctx, Check(method, Caller(ctx))
+}
+
+// identified is a call's context with its caller, once.
+func identified(ctx context.Context, identify Identify) (context.Context, error) {
+	if _, known := ctx.Value(callerKey{}).(identity.Identity); known { // by Tap
+		return ctx, nil
+	}
+	id, err := identify(ctx)
+	if err == nil {
+		return With(ctx, id), nil
+	}
+	if _, ok := status.FromError(err); !ok {
+		err = status.Errorf(codes.Unauthenticated, "%v", err)
+	}
+	return ctx, err
 }
 
 type admitted struct {

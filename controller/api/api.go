@@ -56,9 +56,12 @@ type Server struct {
 
 	viewMu sync.Mutex
 	view   builtView
+	states targetStates
 
-	watchers atomic.Int64
-	stopped  chan struct{} // closed when Run returns
+	watchers     atomic.Int64
+	eventStreams atomic.Int64
+	retried      atomic.Uint32 // whose turn it is, see turns
+	stopped      chan struct{} // closed when Run returns
 }
 
 // New returns a server of the public services.
@@ -134,7 +137,10 @@ var codeOf = []struct {
 	{store.ErrConflict, codes.Aborted, "nothing was written; others are changing the configuration at the same time: "},
 	{store.ErrCollected, codes.Aborted, "nothing was written; old objects are being removed at the same time: "},
 	{store.ErrPageToken, codes.InvalidArgument, "page_token: "},
+	{store.ErrPosition, codes.InvalidArgument, "after: "},
+	{store.ErrTrimmed, codes.OutOfRange, ""},
 	{catalog.ErrNotKept, codes.NotFound, ""},
+	{catalog.ErrOverridesFull, codes.ResourceExhausted, "nothing was written: "},
 	{catalog.ErrLineage, codes.FailedPrecondition, "nothing was written: "},
 	{catalog.ErrOtherRequest, codes.AlreadyExists, "nothing was written: "},
 	{store.ErrEpoch, codes.FailedPrecondition, "nothing was written: "},
@@ -152,11 +158,14 @@ const (
 	maxDescription = 1024 // bytes
 )
 
-func shorten(text string) string {
-	if len(text) <= maxDescription {
+func shorten(text string) string { return cut(text, maxDescription) }
+
+// cut is a text, or so many bytes of it.
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxDescription], "") + "…"
+	return strings.ToValidUTF8(text[:most-len("…")], "") + "…"
 }
 
 func badRequest(fields config.Errors) error {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -40,11 +39,16 @@ type change struct {
 	response proto.Message
 	// short makes a response that is too large to keep shorter. Optional.
 	short func() proto.Message
+	// breakGlass is the command that does it at the nameservers. Optional.
+	breakGlass string
 }
 
 // change makes a change, and waits until it is published here.
 func (s *Server) change(ctx context.Context, c change) (*catalog.Outcome, error) {
 	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if err := s.refuseWrites(&c); err != nil {
 		return nil, err
 	}
 	fingerprint, err := proto.MarshalOptions{Deterministic: true}.Marshal(c.request)
@@ -53,12 +57,12 @@ func (s *Server) change(ctx context.Context, c change) (*catalog.Outcome, error)
 	}
 	req := catalog.Request{
 		ID: c.id, Fingerprint: sha256.Sum256(append(fingerprint, c.action...)),
-		Actor: actor(ctx), Action: c.action, Reason: c.reason,
+		Actor: actor(ctx), Peer: access.Peer(ctx), Action: c.action, Reason: c.reason, Author: c.author,
 	}
-	if p, ok := peer.FromContext(ctx); ok && p.Addr != nil {
-		req.Peer = p.Addr.String()
-	}
-	out, err := s.opts.Catalog.Change(ctx, req, func(v *catalog.Version) (catalog.Edit, error) {
+	reading, read := s.whileReadable(ctx)
+	defer read()
+	out, err := s.opts.Catalog.Change(reading, req, func(v *catalog.Version) (catalog.Edit, error) {
+		read()
 		proto.Reset(c.response)
 		e, err := c.edit(v)
 		if err == nil && c.id != "" {
@@ -67,7 +71,8 @@ func (s *Server) change(ctx context.Context, c change) (*catalog.Outcome, error)
 		return e, err
 	})
 	if err != nil {
-		return nil, toStatus(err)
+		s.audited(ctx, req, err)
+		return nil, c.hinted(err)
 	}
 	if out.Repeated {
 		if err := proto.Unmarshal(out.Result, c.response); err != nil {
@@ -78,6 +83,23 @@ func (s *Server) change(ctx context.Context, c change) (*catalog.Outcome, error)
 	defer cancel()
 	s.opts.Planner.Reached(ctx, out.Generation)
 	return out, nil
+}
+
+// try decides on the newest version, and writes nothing. There may be an error
+// of the decision beside the version.
+func (s *Server) try(ctx context.Context, c change) (*catalog.Version, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	if err := s.refuseWrites(&c); err != nil {
+		return nil, err
+	}
+	v, err := s.opts.Catalog.Read(ctx)
+	if err != nil {
+		return nil, c.hinted(err)
+	}
+	_, err = c.edit(v)
+	return v, toStatus(err)
 }
 
 // result is the response as it is kept.

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -20,7 +19,7 @@ const historyPage = 100
 
 // ListGenerations implements pb.CatalogServiceServer.
 func (s *Server) ListGenerations(ctx context.Context, req *pb.ListGenerationsRequest) (*pb.ListGenerationsResponse, error) {
-	size, err := historySize(req)
+	size, err := pageSize(req, historyPage)
 	if err != nil {
 		return nil, err
 	}
@@ -33,18 +32,6 @@ func (s *Server) ListGenerations(ctx context.Context, req *pb.ListGenerationsReq
 		resp.Generations = append(resp.Generations, &pb.GenerationRecord{Generation: generation(r.Generation), Event: r.Event, Kept: r.Kept})
 	}
 	return resp, nil
-}
-
-// historySize is how many events a caller wants on a page.
-func historySize(p page) (int, error) {
-	switch size := int(p.GetPageSize()); {
-	case size < 0:
-		return 0, status.Errorf(codes.InvalidArgument, "page_size: %d, want 0 (the default, %d) to %d", size, historyPage, maxPage)
-	case size == 0:
-		return historyPage, nil
-	default:
-		return min(size, maxPage), nil
-	}
 }
 
 // DiffGenerations implements pb.CatalogServiceServer.
@@ -86,8 +73,8 @@ func (s *Server) generation(ctx context.Context, field string, g *pb.Generation)
 // apply: what was valid then must be so now, and a caller with a scope may
 // bring back only what is in it.
 func (s *Server) RollbackGeneration(ctx context.Context, req *pb.RollbackGenerationRequest) (*pb.RollbackGenerationResponse, error) {
-	if strings.TrimSpace(req.GetReason()) == "" {
-		return nil, status.Error(codes.InvalidArgument, "reason: required: say why, for those who find it later (--reason)")
+	if err := required("reason", req.GetReason()); err != nil {
+		return nil, err
 	}
 	resp := &pb.RollbackGenerationResponse{}
 	var old *catalog.Version // read once: it does not change

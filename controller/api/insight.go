@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -29,6 +32,58 @@ type builtView struct {
 	view     *steer.View
 }
 
+// targetStates are the verdicts by target index, of a configuration and a state.
+type targetStates struct {
+	mu      sync.Mutex
+	base    *plan.Base
+	version verdicts.Version
+	digest  health.Digest       // of the latches too
+	list    []steer.TargetState // not to be written to
+	sound   func(service int32, endpoint int) bool
+}
+
+// of makes it those of a configuration and a state. mu is held.
+func (t *targetStates) of(base *plan.Base, st *verdicts.State) []steer.TargetState {
+	if t.base == base && t.version == st.Version && t.digest == st.Digest {
+		return t.list
+	}
+	t.base, t.version, t.digest, t.sound = base, st.Version, st.Digest, nil
+	t.list = make([]steer.TargetState, len(base.Targets))
+	for i := range t.list {
+		if v, ok := st.Get(base.Targets[i].ID); ok {
+			t.list[i] = plan.TargetState(base.Base, v.Verdict)
+		}
+	}
+	return t.list
+}
+
+// sound tells which endpoints could be in service but for overrides. Each is
+// evaluated once for a configuration and a state, however often changes are
+// judged by them; nobody waits here for a view to be built.
+func (s *Server) sound(cur *planner.Current) (func(service int32, endpoint int) bool, *verdicts.State) {
+	st := s.opts.Judge.State()
+	t := &s.states
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if list := t.of(cur.Plan.Compiled, st); t.sound == nil {
+		t.sound = tabled(cur.Plan.Base, steer.Sound(steer.Inputs{Plan: cur.Plan.Plan, States: list, Latches: st.Latches}))
+	}
+	return t.sound, st
+}
+
+// tabled is what a function says of every endpoint, evaluated now.
+func tabled(b *regions.Base, is func(service int32, endpoint int) bool) func(service int32, endpoint int) bool {
+	first := make([]int, len(b.Services))
+	var all []bool
+	for i := range b.Services {
+		first[i] = len(all)
+		for e := range b.Services[i].Endpoints {
+			all = append(all, is(int32(i), e))
+		}
+	}
+	return func(service int32, endpoint int) bool { return all[first[service]+endpoint] }
+}
+
 // steering returns the view that a nameserver with the same plan and verdicts
 // answers from.
 func (s *Server) steering(cur *planner.Current) (*steer.View, *verdicts.State, error) {
@@ -47,13 +102,10 @@ func (s *Server) steering(cur *planner.Current) (*steer.View, *verdicts.State, e
 		}
 		v.rankings, v.geo = r, db.Digest()
 	}
-	states := make([]steer.TargetState, len(cur.Plan.Targets))
-	for i := range states {
-		if t, ok := st.Get(cur.Plan.Targets[i].ID); ok {
-			states[i] = plan.TargetState(cur.Plan.Base, t.Verdict)
-		}
-	}
 	v.cur, v.state = cur, st
+	s.states.mu.Lock()
+	states := s.states.of(cur.Plan.Compiled, st)
+	s.states.mu.Unlock()
 	v.view = steer.NewView(steer.Inputs{Plan: cur.Plan.Plan, Tables: v.rankings.Tables, States: states, Latches: st.Latches, Now: time.Now()})
 	return v.view, st, nil
 }
@@ -83,8 +135,28 @@ func (s *Server) Explain(_ context.Context, req *pb.ExplainRequest) (*pb.Explain
 		return t.Verdict, true
 	})
 	resp.Source = "controller/" + s.opts.Name
-	resp.HealthAgeMillis = healthpb.Millis(st.EvidenceAge)
+	resp.Type = cmp.Or(strings.ToUpper(req.GetType()), "A")
+	resp.HealthAgeMillis, resp.ControlAgeMillis = healthpb.Millis(st.EvidenceAge), s.controlAge(time.Now())
+	resp.Overrides = withEtags(holding(cur, q.Service))
 	return resp, nil
+}
+
+// holding lists the overrides in force that hold endpoints of a service.
+func holding(cur *planner.Current, service int32) (out []*pb.Override) {
+	svc := &cur.Plan.Services[service]
+	holds := map[string]bool{}
+	for _, o := range cur.Plan.Overrides {
+		for e := range svc.Endpoints {
+			ep := &svc.Endpoints[e]
+			holds[o.ID] = holds[o.ID] || o.Scope.Holds(svc.Name, ep.Name, cur.Plan.Regions[ep.Region].Name, ep.AvailabilityZone)
+		}
+	}
+	for _, o := range cur.Overrides {
+		if holds[o.GetId()] {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 // GetStatus implements pb.InsightServiceServer.
@@ -94,7 +166,10 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 		Controller: s.opts.Name, Version: s.opts.Version,
 		StoreAvailable: s.opts.Planner.StoreAvailable(),
 		HealthReady:    st.Ready, HealthDigest: st.Digest.String(),
-		Alarms: s.opts.Planner.Alarms(),
+		Alarms: s.opts.Planner.Alarms(), ReadOnly: s.readOnly(), BreakGlass: s.opts.Feed.BreakGlass(),
+	}
+	for _, t := range s.opts.Feed.BreakGlassTroubles() {
+		resp.Alarms = append(resp.Alarms, fmt.Sprintf("the break-glass records of nameserver %q: %s", t.Nameserver, t.Text))
 	}
 	now := time.Now()
 	if s.opts.Certificates != nil {
@@ -108,7 +183,9 @@ func (s *Server) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatus
 	for _, i := range cur.Ignored() {
 		resp.IgnoredOverrides = append(resp.IgnoredOverrides, &pb.IgnoredOverride{Override: i.Override, Reason: i.Reason})
 	}
-	resp.Generation, resp.Overrides = generation(cur.Generation), cur.Overrides
+	resp.Generation, resp.ControlAgeMillis = generation(cur.Generation), s.controlAge(now)
+	resp.Overrides, resp.Scheduled = withEtags(cur.Overrides), withEtags(cur.Scheduled)
+	resp.Alarms = append(resp.Alarms, lateAlarms(cur.Version)...)
 	view, _, err := s.steering(cur)
 	if err != nil {
 		return nil, toStatus(err)

@@ -26,8 +26,8 @@ const maxReleases = 10_000
 // ReleaseLatch implements pb.OverrideServiceServer. The trip that is released is
 // one that this controller knows; what trips afterwards stands.
 func (s *Server) ReleaseLatch(ctx context.Context, req *pb.ReleaseLatchRequest) (*pb.ReleaseLatchResponse, error) {
-	if strings.TrimSpace(req.GetReason()) == "" {
-		return nil, status.Error(codes.InvalidArgument, "reason: required: say why, for those who find it later (--reason)")
+	if err := required("reason", req.GetReason()); err != nil {
+		return nil, err
 	}
 	latch, err := canonicalLatch(req.GetLatch())
 	if err != nil {
@@ -146,7 +146,7 @@ func mayRelease(ctx context.Context, set *config.Set, latch string) error {
 	if !ok {
 		return access.Everything(ctx, "the mass-withdrawal guard")
 	}
-	return mayDrain(ctx, set, &pb.OverrideScope{Service: service, Region: region})
+	return mayOverride(ctx, set, &pb.OverrideScope{Service: service, Region: region})
 }
 
 // latchStatus lists the latches that stand.

@@ -33,18 +33,25 @@ type page interface {
 	GetPageToken() string
 }
 
+// pageSize is how much a caller wants on a page.
+func pageSize(p page, defaultSize int) (int, error) {
+	switch size := int(p.GetPageSize()); {
+	case size < 0:
+		return 0, status.Errorf(codes.InvalidArgument, "page_size: %d, want 0 (the default, %d) to %d", size, defaultSize, maxPage)
+	case size == 0:
+		return defaultSize, nil
+	default:
+		return min(size, maxPage), nil
+	}
+}
+
 // list returns one page of the resources of some kinds, by kind and name, and
 // the token of the next. A token is the key of the resource that comes next,
 // so that it stays good in later generations.
 func list(set *config.Set, kinds []string, p page, defaultSize int) (resources []*pb.Resource, next string, err error) {
-	size := int(p.GetPageSize())
-	switch {
-	case size < 0:
-		return nil, "", status.Errorf(codes.InvalidArgument, "page_size: %d, want 0 (the default, %d) to %d", size, defaultSize, maxPage)
-	case size == 0:
-		size = defaultSize
-	case size > maxPage:
-		size = maxPage
+	size, err := pageSize(p, defaultSize)
+	if err != nil {
+		return nil, "", err
 	}
 	var start config.Key
 	if token := p.GetPageToken(); token != "" {

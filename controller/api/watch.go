@@ -51,7 +51,7 @@ func (s *Server) Watch(req *pb.WatchRequest, stream pb.InsightService_WatchServe
 	}
 	w := &watcher{
 		current: s.opts.Planner.Current, changed: s.opts.Planner.Changed, judge: s.opts.Judge,
-		members: s.members, stopped: s.stopped, send: stream.Send,
+		members: s.members, breakGlass: s.opts.Feed.BreakGlass, stopped: s.stopped, send: stream.Send,
 	}
 	return w.run(stream.Context(), req.GetInitial())
 }
@@ -78,8 +78,10 @@ type watcher struct {
 	changed func() <-chan struct{}
 	judge   *verdicts.Judge
 	members func(*planner.Current, time.Time) []*pb.MemberChange
-	stopped <-chan struct{}
-	send    func(*pb.WatchResponse) error
+	// breakGlass lists the records that nameservers hold.
+	breakGlass func() []*pb.BreakGlassStatus
+	stopped    <-chan struct{}
+	send       func(*pb.WatchResponse) error
 
 	// What was told last.
 	cur   *planner.Current
@@ -87,6 +89,8 @@ type watcher struct {
 	known map[string]*pb.MemberChange
 	event uint64 // the number of the newest
 	sent  time.Time
+	// held are the break-glass records that stand, by id.
+	held map[string]*pb.BreakGlassStatus
 }
 
 func (w *watcher) run(ctx context.Context, initial bool) error {
@@ -148,6 +152,7 @@ func (w *watcher) begin(initial bool) error {
 		for _, m := range w.members(w.cur, now) {
 			w.known[memberKey(m)] = m
 		}
+		w.held = standing(w.breakGlass())
 		return nil
 	}
 	if err := w.tellGeneration(now); err != nil {
@@ -162,6 +167,9 @@ func (w *watcher) begin(initial bool) error {
 	if err := w.tellMembers(now); err != nil {
 		return err
 	}
+	if err := w.tellBreakGlass(now); err != nil {
+		return err
+	}
 	return w.message(&pb.WatchResponse{Change: &pb.WatchResponse_Heartbeat{Heartbeat: &pb.WatchHeartbeat{}}}, now)
 }
 
@@ -172,7 +180,7 @@ func (w *watcher) tell(now time.Time) error {
 	}
 	for _, e := range w.judge.Events(w.event) {
 		w.event = e.Number
-		if err := w.message(&pb.WatchResponse{Change: &pb.WatchResponse_Health{Health: &pb.HealthEvent{Kind: e.Kind, Subject: e.Subject, Text: e.Text}}}, now); err != nil {
+		if err := w.tellEvent(&pb.HealthEvent{Kind: e.Kind, Subject: e.Subject, Text: e.Text}, now); err != nil {
 			return err
 		}
 	}
@@ -196,10 +204,13 @@ func (w *watcher) tell(now time.Time) error {
 	return nil
 }
 
-// look tells how the members differ from what was told, or that nothing does
-// for long.
+// look tells how the members and the break-glass records differ from what was
+// told, or that nothing does for long.
 func (w *watcher) look(now time.Time) error {
-	if err := w.tellMembers(now); err != nil || now.Sub(w.sent) < watchHeartbeat {
+	if err := w.tellMembers(now); err != nil {
+		return err
+	}
+	if err := w.tellBreakGlass(now); err != nil || now.Sub(w.sent) < watchHeartbeat {
 		return err
 	}
 	return w.message(&pb.WatchResponse{Change: &pb.WatchResponse_Heartbeat{Heartbeat: &pb.WatchHeartbeat{}}}, now)
@@ -208,6 +219,10 @@ func (w *watcher) look(now time.Time) error {
 func (w *watcher) message(m *pb.WatchResponse, now time.Time) error {
 	m.Time, w.sent = timestamppb.New(now), now
 	return w.send(m)
+}
+
+func (w *watcher) tellEvent(e *pb.HealthEvent, now time.Time) error {
+	return w.message(&pb.WatchResponse{Change: &pb.WatchResponse_Health{Health: e}}, now)
 }
 
 func (w *watcher) tellGeneration(now time.Time) error {

@@ -33,6 +33,7 @@ type watched struct {
 	cur     *planner.Current
 	change  chan struct{}
 	present []*pb.MemberChange
+	glass   []*pb.BreakGlassStatus
 
 	read   chan *pb.WatchResponse // what the reader has taken
 	ended  chan error
@@ -156,6 +157,20 @@ func (w *watched) members(*planner.Current, time.Time) []*pb.MemberChange {
 	return w.present
 }
 
+func (w *watched) breakGlass() []*pb.BreakGlassStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.glass
+}
+
+// holds says which break-glass records there are now.
+func (w *watched) holds(list ...*pb.BreakGlassStatus) {
+	w.mu.Lock()
+	w.glass = list
+	w.mu.Unlock()
+	time.Sleep(2 * watchMembers)
+}
+
 // are says which members there are now.
 func (w *watched) are(members ...*pb.MemberChange) {
 	w.mu.Lock()
@@ -176,7 +191,7 @@ func (w *watched) watch(initial bool, room int) {
 	ctx, cancel := context.WithCancel(w.t.Context())
 	w.cancel, w.ended, w.read = cancel, make(chan error, 1), make(chan *pb.WatchResponse, room)
 	one := &watcher{
-		current: w.current, changed: w.changed, judge: w.judge, members: w.members, stopped: w.stopped,
+		current: w.current, changed: w.changed, judge: w.judge, members: w.members, breakGlass: w.breakGlass, stopped: w.stopped,
 		send: func(m *pb.WatchResponse) error {
 			select {
 			case w.read <- m:
@@ -233,6 +248,8 @@ func line(m *pb.WatchResponse) string {
 		return fmt.Sprintf("nameserver %s connected=%t generation=%d%s", n.GetNameserver(), n.GetConnected(), n.GetGeneration().GetRevision(), n.GetRefusal())
 	case *pb.WatchResponse_Heartbeat:
 		return "heartbeat"
+	case *pb.WatchResponse_Health:
+		return fmt.Sprintf("%s %s: %s", c.Health.GetKind(), c.Health.GetSubject(), c.Health.GetText())
 	}
 	return "nothing"
 }

@@ -24,6 +24,24 @@ type caller struct {
 
 	mu      sync.Mutex
 	buckets [limitCount]*rate.Limiter
+	open    int // streams
+}
+
+// enter counts a stream, unless there are most of them.
+func (c *caller) enter(most int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open >= most {
+		return false
+	}
+	c.open++
+	return true
+}
+
+func (c *caller) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open--
 }
 
 // get finds or makes a caller, who is the newest then.

@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
@@ -58,8 +57,17 @@ type Options struct {
 	// 5000 at once: a full report of 100,000 targets goes through at once. What
 	// people send on streams counts as Requests.
 	Messages Rate
-	// MaxCallers bounds the callers that are remembered; default 10,000. The
-	// one that was silent longest is forgotten first.
+	// Attempts are the failed ones to prove an identity, by address; default 1/s,
+	// 20 at once. Whoever proves one is never held up by others' failures at his
+	// address: an expired token in somebody's script locks out nobody else. There
+	// is nothing to guess in a token that a lock would have to prevent.
+	Attempts Rate
+	// OpenStreams are those of a person at one time; default 50. What a controller
+	// serves together is bounded too, and nobody may use that up alone.
+	OpenStreams int
+	// MaxCallers bounds the callers that are remembered, and the addresses of those
+	// without a name; default 10,000 of each. The one that was silent longest is
+	// forgotten first.
 	MaxCallers int
 
 	Registerer prometheus.Registerer // optional
@@ -77,6 +85,7 @@ const (
 	streams
 	programStreams
 	messages
+	attempts
 	limitCount
 )
 
@@ -85,14 +94,16 @@ const (
 var text = [limitCount]struct{ name, what string }{
 	{"requests", "calls"}, {"writes", "changes"}, {"streams", "new streams"},
 	{"program_streams", "new streams"}, {"messages", "messages"},
+	{"attempts", "failed proofs of identity"},
 }
 
 func (l limit) String() string { return text[l].name }
 
-var defaults = [limitCount]Rate{{200, 1000}, {20, 200}, {5, 50}, {10, 100}, {1000, 5000}}
+var defaults = [limitCount]Rate{{200, 1000}, {20, 200}, {5, 50}, {10, 100}, {1000, 5000}, {1, 20}}
 
 const (
-	defaultMaxCallers = 10_000
+	defaultMaxCallers  = 10_000
+	defaultOpenStreams = 50
 	// maxRate is as good as none, and no infinity to reckon with.
 	maxRate = 1e9
 )
@@ -100,15 +111,19 @@ const (
 // Limits are the limits of every caller.
 type Limits struct {
 	rates   [limitCount]Rate
+	open    int // streams of a person
 	callers callers
-	limited [limitCount]prometheus.Counter
+	// strangers are those whom nothing names. They are apart: there are as many as
+	// there are addresses, and they push nobody out who has a name.
+	strangers callers
+	limited   [limitCount]prometheus.Counter
 }
 
 // New returns limits with every caller's buckets full.
 func New(o Options) (*Limits, error) {
 	l := &Limits{rates: defaults}
 	var errs []error
-	for i, r := range []Rate{o.Requests, o.Writes, o.Streams, o.ProgramStreams, o.Messages} {
+	for i, r := range []Rate{o.Requests, o.Writes, o.Streams, o.ProgramStreams, o.Messages, o.Attempts} {
 		switch {
 		case r == Rate{}:
 		case !(r.PerSecond > 0 && r.PerSecond <= maxRate) || r.Burst < 1:
@@ -120,13 +135,20 @@ func New(o Options) (*Limits, error) {
 	if o.MaxCallers < 0 {
 		errs = append(errs, fmt.Errorf("limits: %d callers: want 1 or more, or 0 for %d", o.MaxCallers, defaultMaxCallers))
 	}
+	if o.OpenStreams < 0 {
+		errs = append(errs, fmt.Errorf("limits: %d open streams: want 1 or more, or 0 for %d", o.OpenStreams, defaultOpenStreams))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
+	}
+	if l.open = o.OpenStreams; l.open == 0 {
+		l.open = defaultOpenStreams
 	}
 	l.callers.max = o.MaxCallers
 	if o.MaxCallers == 0 {
 		l.callers.max = defaultMaxCallers
 	}
+	l.strangers.max = l.callers.max
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "fairlead", Subsystem: "controller", Name: "calls_limited_total",
 		Help: "Calls that were refused, and messages on streams that were delayed, because their caller was over a limit.",
@@ -138,6 +160,20 @@ func New(o Options) (*Limits, error) {
 		return l, nil
 	}
 	return l, o.Registerer.Register(counter)
+}
+
+// Identify limits the failures of one who says who calls.
+func (l *Limits) Identify(identify access.Identify) access.Identify {
+	return func(ctx context.Context) (identity.Identity, error) {
+		id, err := identify(ctx)
+		if err == nil {
+			return id, nil
+		}
+		if over := l.admit(ctx, attempts); over != nil {
+			err = over
+		}
+		return identity.Identity{}, err
+	}
 }
 
 // Unary limits unary calls.
@@ -163,6 +199,14 @@ func (l *Limits) Stream() grpc.StreamServerInterceptor {
 		}
 		if err := l.admit(stream.Context(), opened); err != nil {
 			return err
+		}
+		if opened == streams {
+			who := l.caller(stream.Context())
+			if !who.enter(l.open) {
+				l.limited[opened].Inc()
+				return status.Errorf(codes.ResourceExhausted, "%s has %d streams open, as many as one caller may: end some of them", who.key, l.open)
+			}
+			defer who.leave()
 		}
 		if info.IsClientStream {
 			stream = &paced{ServerStream: stream, bucket: l.bucket(stream.Context(), sent), limited: l.limited[sent]}
@@ -201,11 +245,19 @@ func (l *Limits) refusal(caller string, which limit, wait time.Duration) error {
 
 // bucket is the caller's bucket of a limit.
 func (l *Limits) bucket(ctx context.Context, which limit) *rate.Limiter {
-	return l.callers.get(key(ctx)).bucket(which, l.rates[which])
+	return l.caller(ctx).bucket(which, l.rates[which])
+}
+
+func (l *Limits) caller(ctx context.Context) *caller {
+	if access.Caller(ctx).TrustDomain == "" {
+		return l.strangers.get(key(ctx))
+	}
+	return l.callers.get(key(ctx))
 }
 
 // key is what callers are told apart by: role and name, or the address of one
-// whom no certificate names.
+// whom nothing names; of an IPv6 address the /64, in which a host has as many as
+// it likes.
 func key(ctx context.Context) string {
 	if id := access.Caller(ctx); id.TrustDomain != "" {
 		return id.Role.String() + " " + id.Name
@@ -214,11 +266,14 @@ func key(ctx context.Context) string {
 	if !ok || p.Addr == nil {
 		return "anonymous"
 	}
-	if a, ok := p.Addr.(*net.TCPAddr); ok {
-		return "anonymous at " + a.AddrPort().Addr().Unmap().WithZone("").String()
+	addr, err := netip.ParseAddrPort(p.Addr.String())
+	if err != nil {
+		return "anonymous at " + p.Addr.Network()
 	}
-	if ap, err := netip.ParseAddrPort(p.Addr.String()); err == nil {
-		return "anonymous at " + ap.Addr().Unmap().WithZone("").String()
+	host := addr.Addr().Unmap().WithZone("")
+	if host.Is4() {
+		return "anonymous at " + host.String()
 	}
-	return "anonymous at " + p.Addr.Network()
+	network, _ := host.Prefix(64)
+	return "anonymous at " + network.String()
 }

@@ -141,6 +141,8 @@ func TestCallers(t *testing.T) {
 		{"a role", as(identity.Viewer, "x"), as(identity.Operator, "x"), false},
 		{"an address", from("192.0.2.1:1000"), from("192.0.2.2:1000"), false},
 		{"a port", from("192.0.2.1:1000"), from("192.0.2.1:2000"), true},
+		{"an IPv6 network", from("[2001:db8::1]:1000"), from("[2001:db8::2:3:4:5]:2000"), true},
+		{"another IPv6 network", from("[2001:db8::1]:1000"), from("[2001:db8:0:1::1]:1000"), false},
 		{"a mapped address", from("192.0.2.1:1000"), from("[::ffff:192.0.2.1]:2000"), true},
 		{"a name at two addresses", as(identity.Viewer, "x"),
 			peer.NewContext(as(identity.Viewer, "x"), &peer.Peer{Addr: &net.TCPAddr{IP: net.IPv4(192, 0, 2, 9)}}), true},
@@ -187,6 +189,7 @@ func TestRefusal(t *testing.T) {
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(`
 # HELP fairlead_controller_calls_limited_total Calls that were refused, and messages on streams that were delayed, because their caller was over a limit.
 # TYPE fairlead_controller_calls_limited_total counter
+fairlead_controller_calls_limited_total{limit="attempts"} 0
 fairlead_controller_calls_limited_total{limit="messages"} 0
 fairlead_controller_calls_limited_total{limit="program_streams"} 0
 fairlead_controller_calls_limited_total{limit="requests"} 0

@@ -39,6 +39,7 @@ func (p *Planner) Load() {
 			return err
 		}
 		p.opts.Catalog.Remember(v)
+		p.confirm(p.opts.Dir.Confirmed(s.GetGeneration()))
 		return nil
 	})
 	for _, err := range refused {
@@ -65,6 +66,7 @@ func (p *Planner) keepOnDisk(ctx context.Context) {
 		case c = <-p.unsaved:
 		case <-again.C:
 			if c = failed; c == nil {
+				p.confirmOnDisk()
 				continue
 			}
 		case <-ctx.Done():
@@ -75,7 +77,7 @@ func (p *Planner) keepOnDisk(ctx context.Context) {
 			}
 		}
 		s := &pb.Snapshot{
-			Generation: &pb.Generation{Epoch: c.Generation.Epoch, Revision: c.Generation.Revision},
+			Generation: protoOf(c.Version),
 			Head:       c.Head, SaveTime: timestamppb.Now(), Cluster: c.Cluster,
 		}
 		for _, data := range c.Objects {
@@ -91,5 +93,12 @@ func (p *Planner) keepOnDisk(ctx context.Context) {
 		} else if c == last {
 			p.opts.Log.Info("generation saved after all", "generation", c.Generation.String())
 		}
+	}
+}
+
+// confirmOnDisk notes how old what is on disk is, for whoever starts from it.
+func (p *Planner) confirmOnDisk() {
+	if c := p.Current(); c != nil && p.opts.Dir != nil && p.verified.Load() && p.StoreAvailable() {
+		_ = p.opts.Dir.Confirm(protoOf(c.Version), p.Confirmed()) // of one that is not saved yet, there is nothing to say
 	}
 }

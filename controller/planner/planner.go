@@ -58,10 +58,13 @@ type Planner struct {
 	current   atomic.Pointer[Current]
 	recent    atomic.Pointer[[]*Current] // newest first
 	refusal   atomic.Pointer[string]
-	available atomic.Bool   // as answers knows
-	look      chan struct{} // look at the store now
-	unsaved   chan *Current // the newest generation that is to be kept on disk
-	loading   bool          // what is adopted comes from disk
+	available atomic.Bool // as answers knows
+	away      atomic.Pointer[Away]
+	confirmed atomic.Pointer[time.Time] // see Confirmed
+	verified  atomic.Bool               // the head was found to be what is published, and not since to be another
+	look      chan struct{}             // look at the store now
+	unsaved   chan *Current             // the newest generation that is to be kept on disk
+	loading   bool                      // what is adopted comes from disk
 
 	adopting sync.Mutex // held while a version becomes the current one
 
@@ -229,13 +232,18 @@ func (p *Planner) answers(who *bool, err error) {
 	defer p.mu.Unlock()
 	*who = !isAway(err)
 	now := p.watched && p.read
-	if was := p.available.Swap(now); was && !now {
-		p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
-	}
 	if now {
+		p.away.Store(nil)
 		p.metrics.available.Set(1)
 	} else {
 		p.metrics.available.Set(0)
+		if isAway(err) && p.away.Load() == nil {
+			p.away.Store(&Away{Since: time.Now(), Err: err})
+		}
+	}
+	if was := p.available.Swap(now); was && !now {
+		p.confirm(p.opts.Store.HeadRead())
+		p.opts.Log.Warn("etcd does not answer; the published generation stays", "err", err)
 	}
 }
 
@@ -257,6 +265,10 @@ func (p *Planner) note(err error) bool {
 	}
 	msg := err.Error()
 	if was := p.refusal.Swap(&msg); was == nil || *was != msg {
+		if p.verified.Load() {
+			p.confirm(p.Confirmed())
+			p.verified.Store(false)
+		}
 		p.opts.Log.Error("the head is not published; the last generation stays", "err", err)
 	}
 	p.metrics.refused.Set(1)
@@ -296,7 +308,11 @@ func (p *Planner) adopt(v *catalog.Version) error {
 	p.adopting.Lock()
 	defer p.adopting.Unlock()
 	cur := p.current.Load()
-	if v.Generation.IsZero() || cur != nil && v.Generation.Compare(cur.Generation) <= 0 {
+	if v.Generation.IsZero() {
+		return nil
+	}
+	if cur != nil && v.Generation.Compare(cur.Generation) <= 0 {
+		p.verify(v.Generation == cur.Generation)
 		return nil
 	}
 	next, err := Compile(v, cur)
@@ -304,6 +320,7 @@ func (p *Planner) adopt(v *catalog.Version) error {
 		return fmt.Errorf("generation %v: %w", v.Generation, err)
 	}
 	p.current.Store(next)
+	p.verify(true)
 	recent := append([]*Current{next}, p.Recent()...)
 	recent = recent[:min(keepRecent, len(recent))]
 	p.recent.Store(&recent)

@@ -303,6 +303,55 @@ func TestStoreAvailable(t *testing.T) {
 	}
 }
 
+// What is published is confirmed by every read of the head, until etcd is away or
+// the head is another.
+func TestConfirmed(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t)
+	var away atomic.Bool
+	st := open(t, e, false, func(send func() error) error {
+		if away.Load() {
+			return status.Error(codes.Unavailable, "away")
+		}
+		return send()
+	})
+	f := follow(t, st, st)
+	f.refused = true
+	if at := f.Confirmed(); !at.IsZero() {
+		t.Errorf("confirmed at %v, and nothing is published", at)
+	}
+	out := f.mustChange(t, 1, "")
+	confirmedAgain := func() {
+		t.Helper()
+		at := f.Confirmed()
+		eventually(t, "a confirmation", func() bool { return f.Away() == nil && f.Confirmed().After(at) })
+	}
+	confirmedAgain()
+	before := time.Now()
+	away.Store(true)
+	eventually(t, "etcd to be away", func() bool { return f.Away() != nil })
+	if a := f.Away(); a.Since.Before(before) || !errors.Is(a.Err, store.ErrUnavailable) {
+		t.Errorf("away since %v (%v), it was told at %v", a.Since, a.Err, before)
+	}
+	if at := f.Confirmed(); at.IsZero() || at.After(f.Away().Since) {
+		t.Errorf("confirmed at %v, and away since %v", at, f.Away().Since)
+	}
+	away.Store(false)
+	confirmedAgain()
+	// A head that is not published confirms nothing.
+	ahead := out.Generation
+	ahead.Revision += 100
+	f.Saw("ns-1", ahead, out.Head.GetInstallation())
+	eventually(t, "the refusal", func() bool { return f.Refusal() != "" })
+	at, read := f.Confirmed(), st.HeadRead()
+	eventually(t, "another read", func() bool { return st.HeadRead().After(read) })
+	if again := f.Confirmed(); !again.Equal(at) {
+		t.Errorf("confirmed at %v, then at %v, and the head is not trusted", at, again)
+	}
+	f.Lost("ns-1")
+	confirmedAgain()
+}
+
 // A quorum of etcd freezes, connections and all.
 func TestEtcdFreezes(t *testing.T) {
 	t.Parallel()

@@ -2,11 +2,13 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -118,12 +120,14 @@ func (s *Server) newServer(ctx context.Context) (*grpc.Server, *bufconn.Listener
 			if err != nil {
 				return err
 			}
-			in, cancel := context.WithCancel(in)
-			defer cancel()
-			defer context.AfterFunc(ctx, cancel)()
+			in, cancel := context.WithCancelCause(in)
+			defer cancel(nil)
+			defer context.AfterFunc(ctx, func() { cancel(errStops) })()
+			old := time.AfterFunc(maxStreamAge, func() { cancel(errOld) })
+			defer old.Stop()
 			err = next(srv, &serverStream{ss, in})
-			if ctx.Err() != nil {
-				return status.Error(codes.Unavailable, "the controller stops")
+			if cause := context.Cause(in); errors.Is(cause, errStops) || errors.Is(cause, errOld) {
+				return cause
 			}
 			return err
 		},
@@ -136,6 +140,15 @@ func (s *Server) newServer(ctx context.Context) (*grpc.Server, *bufconn.Listener
 	s.opts.Register(server)
 	return server, bufconn.Listen(256 << 10)
 }
+
+// maxStreamAge ends a stream, as the age of a gRPC connection does: whoever has
+// lost his right to it meanwhile does not go on for ever.
+var maxStreamAge = 30 * time.Minute
+
+var (
+	errStops = status.Error(codes.Unavailable, "the controller stops")
+	errOld   = status.Error(codes.Unavailable, "the stream is as old as one may be: open a new one")
+)
 
 type serverStream struct {
 	grpc.ServerStream

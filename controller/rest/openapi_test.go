@@ -26,8 +26,8 @@ func document(t *testing.T) map[string]any {
 	return doc
 }
 
-// internal services have no routes.
-var internal = []protoreflect.FullName{"fairlead.v1.AgentService", "fairlead.v1.FeedService"}
+// internal services, and that of nameservers, have no routes.
+var internal = []protoreflect.FullName{"fairlead.v1.AgentService", "fairlead.v1.FeedService", "fairlead.v1.BreakGlassService"}
 
 func TestEveryPublicRPCHasARoute(t *testing.T) {
 	rts, err := readRoutes(openAPI)

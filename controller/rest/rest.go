@@ -92,7 +92,12 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("rest: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return server.Serve(listener) })
+	g.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil // ctx ended before it began
+	})
 	g.Go(func() error {
 		<-ctx.Done()
 		s.link.Store(nil)
