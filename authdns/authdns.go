@@ -18,13 +18,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 
 	"github.com/fairlead-dns/fairlead/authdns/answer"
+	"github.com/fairlead-dns/fairlead/authdns/breakglass"
 	"github.com/fairlead-dns/fairlead/authdns/feed"
 	"github.com/fairlead-dns/fairlead/authdns/follow"
 	"github.com/fairlead-dns/fairlead/authdns/transport"
+	"github.com/fairlead-dns/fairlead/authdns/usage"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
 	"github.com/fairlead-dns/fairlead/regions"
@@ -47,7 +50,9 @@ type Options struct {
 	// SnapshotDir keeps the last good generations; empty: none are kept.
 	SnapshotDir string
 	Geo         *geo.Database
-	// Listener serves gRPC (explain); nil: none. Run closes it.
+	// DebugClients may ask by DNS why an answer is as it is.
+	DebugClients []netip.Prefix
+	// Listener serves gRPC (explain, break-glass); nil: none. Run closes it.
 	Listener    net.Listener
 	Credentials credentials.TransportCredentials // nil: plain text, for loopback only
 	// Identify says who calls over gRPC; nil: everybody may.
@@ -77,9 +82,12 @@ type Server struct {
 	responder *answer.Responder
 	follower  *follow.Follower
 	subs      []*feed.Subscription
+	records   *breakglass.Records
 	metrics   *queryMetrics
+	explains  *rate.Limiter // of explanations by DNS
 	grpc      *grpc.Server
 
+	started time.Time
 	current atomic.Pointer[answer.Snapshot]
 }
 
@@ -89,7 +97,7 @@ func New(o Options) (*Server, error) {
 	if err := o.validate(); err != nil {
 		return nil, err
 	}
-	s := &Server{opts: o, metrics: newQueryMetrics()}
+	s := &Server{opts: o, metrics: newQueryMetrics(), explains: rate.NewLimiter(explainRate, explainBurst), started: time.Now()}
 	var dir *snapshot.Dir
 	var err error
 	if o.SnapshotDir != "" {
@@ -97,17 +105,20 @@ func New(o Options) (*Server, error) {
 			return nil, fmt.Errorf("--snapshot-dir: %w", err)
 		}
 	}
-	if s.responder, err = answer.New(answer.Options{NSID: o.Name}); err != nil {
+	if s.responder, err = answer.New(answer.Options{NSID: o.Name, DebugClients: o.DebugClients}); err != nil {
 		return nil, err
 	}
+	s.records = breakglass.New(breakglass.Options{Dir: dir, Log: o.Log, Registerer: o.Registerer, Changed: s.breakGlassChanged})
 	s.follower = follow.New(follow.Options{
 		Name: o.Name, Region: o.Region, Version: o.Version, Dir: dir, Geo: o.Geo, Log: o.Log, Registerer: o.Registerer,
-		Publish: func(v *follow.Serving) {
-			s.current.Store(&answer.Snapshot{Zones: v.Plan.Compiled.Zones, View: v.View, Generation: v.Plan.Generation, Stale: v.Health != regions.Fresh})
-		},
+		BreakGlass: s.records, Publish: s.publish,
 	})
+	s.records.Load(time.Now())
 	for _, c := range o.Controllers {
-		sub := feed.New(feed.Options{Controller: c.Addr, Conn: c.Conn, Log: o.Log, Hello: s.follower.Hello, Wake: s.follower.Wake, Report: s.follower.Report})
+		sub := feed.New(feed.Options{
+			Controller: c.Addr, Conn: c.Conn, Log: o.Log, Hello: s.follower.Hello, Wake: s.follower.Wake, Report: s.follower.Report,
+			BreakGlass: func() (*pb.BreakGlassTable, uint64) { return s.records.Table(time.Now()) }, Usage: s.usage,
+		})
 		s.subs = append(s.subs, sub)
 		s.follower.Add(sub)
 	}
@@ -119,17 +130,45 @@ func New(o Options) (*Server, error) {
 		s.metrics.register(o.Registerer, s.transport)
 	}
 	if o.Listener != nil {
-		opts := []grpc.ServerOption{grpc.MaxConcurrentStreams(100), grpc.MaxRecvMsgSize(64 << 10)}
-		if o.Identify != nil {
-			opts = append(opts, grpc.ChainUnaryInterceptor(people(o.Identify)))
-		}
-		if o.Credentials != nil {
-			opts = append(opts, grpc.Creds(o.Credentials))
-		}
-		s.grpc = grpc.NewServer(opts...)
+		s.grpc = o.server()
 		pb.RegisterInsightServiceServer(s.grpc, &insight{s: s})
+		pb.RegisterBreakGlassServiceServer(s.grpc, &breakGlass{s: s})
 	}
 	return s, nil
+}
+
+// publish makes what the follower serves what is answered from.
+func (s *Server) publish(v *follow.Serving) {
+	var noted *usage.Table
+	if was := s.current.Load(); was != nil {
+		noted = was.Usage
+	} else {
+		noted = usage.New(s.started)
+	}
+	s.current.Store(&answer.Snapshot{
+		Zones: v.Plan.Compiled.Zones, View: v.View, Generation: v.Plan.Generation, Stale: v.Health != regions.Fresh,
+		Usage: noted.For(v.Plan.Base, time.Now()), Explain: s.explainTo(v),
+	})
+}
+
+// breakGlassChanged makes answers by the records as they are now, and tells the
+// controllers.
+func (s *Server) breakGlassChanged() {
+	s.follower.Wake()
+	for _, sub := range s.subs {
+		sub.Tell()
+	}
+}
+
+// usage says what was answered with the endpoints in a scope, for controllers.
+func (s *Server) usage(scope *pb.OverrideScope) *pb.UsageReport {
+	snap := s.current.Load()
+	if snap == nil {
+		return &pb.UsageReport{}
+	}
+	r := snap.Usage.Report(scopeOf(scope), time.Now())
+	r.Generation = &pb.Generation{Epoch: snap.Generation.Epoch, Revision: snap.Generation.Revision}
+	return r
 }
 
 // Close closes what a server that never runs holds.
@@ -177,6 +216,7 @@ func (s *Server) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.transport.Run(ctx) })
 	g.Go(func() error { return s.follower.Run(ctx) })
+	g.Go(func() error { return s.records.Run(ctx) })
 	for i, sub := range s.subs {
 		g.Go(func() error {
 			defer s.opts.Controllers[i].Conn.Close()
@@ -184,7 +224,12 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	if s.grpc != nil {
-		g.Go(func() error { return s.grpc.Serve(s.opts.Listener) })
+		g.Go(func() error {
+			if err := s.grpc.Serve(s.opts.Listener); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil // ctx ended before it began
+		})
 		g.Go(func() error { <-ctx.Done(); s.grpc.Stop(); return nil })
 	}
 	s.opts.Log.Info("nameserver started", "name", s.opts.Name, "version", s.opts.Version, "dns", fmt.Sprint(s.transport.Addrs()))

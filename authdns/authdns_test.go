@@ -100,6 +100,9 @@ type controller struct {
 	targets []*pb.TargetHealth
 	number  uint64
 	ready   bool
+	told    *pb.BreakGlassTable // by the nameserver
+	query   *pb.UsageQuery      // to be asked
+	report  *pb.UsageReport
 }
 
 func startController(t *testing.T) *controller {
@@ -126,6 +129,12 @@ func startController(t *testing.T) *controller {
 // publish makes a generation of the sample.
 func (c *controller) publish(t *testing.T) {
 	t.Helper()
+	c.publishWith(t, 5, nil)
+}
+
+// publishWith makes one with overrides.
+func (c *controller) publishWith(t *testing.T, revision int64, overrides *pb.OverrideSet) {
+	t.Helper()
 	docs, err := config.Parse("sample.yaml", []byte(sample))
 	if err != nil {
 		t.Fatal(err)
@@ -138,14 +147,81 @@ func (c *controller) publish(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, head, err := plan.Write(set, nil, nil, nil)
+	tree, head, err := plan.Write(set, overrides, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	head.Epoch, head.Installation = 1, "here"
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.update, c.objects = &pb.PlanUpdate{Generation: &pb.Generation{Epoch: 1, Revision: 5}, Head: head}, tree.Objects
+	c.update, c.objects = &pb.PlanUpdate{Generation: &pb.Generation{Epoch: 1, Revision: revision}, Head: head}, tree.Objects
+}
+
+// eventually waits for something to hold.
+func (c *controller) eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for range 3000 {
+		if holds() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("never: %s", what)
+}
+
+// table is what the nameserver last said of its break-glass records.
+func (c *controller) table() *pb.BreakGlassTable {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told
+}
+
+// standing are the ids of those that stand.
+func (c *controller) standing() string {
+	var ids []string
+	for _, r := range c.table().GetRecords() {
+		if r.GetEnded() == "" {
+			ids = append(ids, r.GetId())
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+// ask asks the nameserver what it answered.
+func (c *controller) ask(t *testing.T, scope *pb.OverrideScope) *pb.UsageReport {
+	t.Helper()
+	c.mu.Lock()
+	id := c.report.GetId() + 1
+	c.query = &pb.UsageQuery{Id: id, Scope: scope}
+	c.mu.Unlock()
+	var r *pb.UsageReport
+	c.eventually(t, "a usage report", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		r = c.report
+		return r.GetId() == id
+	})
+	return r
+}
+
+// hear takes what the nameserver says on a stream.
+func (c *controller) hear(stream grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]) {
+	for {
+		m, err := stream.Recv()
+		if err != nil {
+			return
+		}
+		c.mu.Lock()
+		for _, t := range []*pb.BreakGlassTable{m.GetHello().GetBreakGlass(), m.GetFollowing().GetBreakGlass()} {
+			if t != nil {
+				c.told = t
+			}
+		}
+		if r := m.GetUsage(); r != nil {
+			c.report = r
+		}
+		c.mu.Unlock()
+	}
 }
 
 // judge makes the controller ready, with verdicts by the last part of the address.
@@ -162,16 +238,24 @@ func (c *controller) judge(verdicts map[string]pb.HealthStatus) {
 func (c *controller) Subscribe(stream grpc.BidiStreamingServer[pb.SubscribeRequest, pb.SubscribeResponse]) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
+	go c.hear(stream)
 	var sent *pb.PlanUpdate
 	for {
 		c.mu.Lock()
 		update, targets, ready, version := c.update, c.targets, c.ready, &pb.HealthVersion{Incarnation: 1, Number: c.number}
+		query := c.query
+		c.query = nil
 		c.mu.Unlock()
 		if update != sent {
 			if err := stream.Send(&pb.SubscribeResponse{Message: &pb.SubscribeResponse_Plan{Plan: update}}); err != nil {
 				return err
 			}
 			sent = update
+		}
+		if query != nil {
+			if err := stream.Send(&pb.SubscribeResponse{Message: &pb.SubscribeResponse_UsageQuery{UsageQuery: query}}); err != nil {
+				return err
+			}
 		}
 		var digest health.Digest
 		for _, t := range targets {
@@ -274,20 +358,26 @@ func (s *server) ask(name string, qtype uint16) *dns.Msg {
 	s.t.Helper()
 	var first *dns.Msg
 	for _, proto := range []string{"udp", "tcp"} {
-		m := new(dns.Msg)
-		m.SetQuestion(name, qtype)
-		m.SetEdns0(1232, false)
-		c := dns.Client{Net: proto, Timeout: 10 * time.Second}
-		resp, _, err := c.Exchange(m, s.addr)
-		if err != nil {
-			s.t.Fatalf("%s over %s: %v", name, proto, err)
-		}
+		resp := s.askOver(proto, name, qtype)
 		if first != nil && (resp.Rcode != first.Rcode || !slices.Equal(addresses(resp), addresses(first))) {
 			s.t.Errorf("over UDP %v, over TCP %v", first, resp)
 		}
 		first = resp
 	}
 	return first
+}
+
+func (s *server) askOver(proto, name string, qtype uint16) *dns.Msg {
+	s.t.Helper()
+	m := new(dns.Msg)
+	m.SetQuestion(name, qtype)
+	m.SetEdns0(1232, false)
+	c := dns.Client{Net: proto, Timeout: 10 * time.Second}
+	resp, _, err := c.Exchange(m, s.addr)
+	if err != nil {
+		s.t.Fatalf("%s over %s: %v", name, proto, err)
+	}
+	return resp
 }
 
 func addresses(m *dns.Msg) []string {
@@ -311,7 +401,7 @@ func (s *server) want(name, want string) {
 func (s *server) eventually(name, want string) {
 	s.t.Helper()
 	for range 3000 {
-		if strings.Join(addresses(s.ask(name, dns.TypeA)), " ") == want {
+		if strings.Join(addresses(s.askOver("udp", name, dns.TypeA)), " ") == want {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -396,6 +486,7 @@ func TestMetrics(t *testing.T) {
 	c.publish(t)
 	s := run(t, options(t, "", c.addr))
 	s.eventually("www.example.test.", "192.0.2.10")
+	s.want("www.example.test.", "192.0.2.10")
 	s.ask("www.example.test.", dns.TypeNAPTR)
 	problems, err := testutil.GatherAndLint(s.reg)
 	if err != nil || len(problems) > 0 {
@@ -405,7 +496,7 @@ func TestMetrics(t *testing.T) {
 		"fairlead_dns_requests_total", "fairlead_dns_responses_total", "fairlead_dns_request_duration_seconds",
 		"fairlead_dns_dropped_total", "fairlead_dns_truncated_total", "fairlead_dns_tcp_connections", "fairlead_dns_tcp_accepted_total",
 		"fairlead_authdns_generation_revision", "fairlead_authdns_generation_refused", "fairlead_authdns_following",
-		"fairlead_authdns_health_age_seconds", "fairlead_authdns_verdict_changes_total", "fairlead_authdns_controller_changes_total",
+		"fairlead_authdns_break_glass_records", "fairlead_authdns_break_glass_trouble", "fairlead_authdns_health_age_seconds", "fairlead_authdns_verdict_changes_total", "fairlead_authdns_controller_changes_total",
 	} {
 		if n, err := testutil.GatherAndCount(s.reg, name); err != nil || n == 0 {
 			t.Errorf("%s: %d series, %v", name, n, err)
@@ -467,5 +558,13 @@ func TestNewFails(t *testing.T) {
 	}
 	if _, err := New(Options{}); err == nil || !strings.Contains(err.Error(), "--name") || !strings.Contains(err.Error(), "--controllers") {
 		t.Errorf("without options: %v", err)
+	}
+}
+
+// One that is stopped before it began ends in good order.
+func TestStoppedAtOnce(t *testing.T) {
+	c := startController(t)
+	for range 5 {
+		run(t, options(t, "", c.addr)).stop()
 	}
 }

@@ -3,11 +3,16 @@ package answer
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/miekg/dns"
+
+	"github.com/fairlead-dns/fairlead/regions/zone"
 )
 
 // FuzzRespond holds what is true of any message from the network: there is no
@@ -20,6 +25,7 @@ func FuzzRespond(f *testing.F) {
 		raw(0, [4]uint16{1, 0, 0, 2}, qHost, opt, opt),
 		raw(5<<11, [4]uint16{1, 0, 0, 0}, qHost),
 		raw(0, [4]uint16{1, 0, 1, 0}, withType(dns.TypeIXFR, 1), aRecord),
+		raw(0, [4]uint16{1, 0, 0, 1}, qHost, "\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00"),
 	} {
 		f.Add(b, uint64(0), false)
 	}
@@ -34,19 +40,37 @@ func FuzzRespond(f *testing.F) {
 		}
 		f.Add(wire(f, m), uint64(len(q)), len(q)%2 == 0)
 	}
-	r := responder(f, Options{NSID: "ns-1", MaxUDP: 1400})
-	snap := fixture()
+	for _, q := range []string{
+		"www.example.test.", "_aaaa.*.example.test.", "_A.", "_cname._a.x.", "", `_a\.b.\000\255\".`, "_aaaa.explain.fairlead.",
+		strings.Repeat("x", 63) + "." + strings.Repeat(strings.Repeat("y", 56)+".", 3),
+	} {
+		m := chaosQuestion(q + "Explain.FAIRLEAD.")
+		m.SetEdns0(1232, true)
+		f.Add(wire(f, m), uint64(len(q)), len(q)%2 == 0)
+	}
+	r := responder(f, Options{NSID: "ns-1", MaxUDP: 1400, DebugClients: []netip.Prefix{netip.PrefixFrom(clientA, clientA.BitLen())}})
+	var explained []zone.Name
+	snap := *fixture()
+	snap.Explain = func(x Explanation) []string {
+		n, err := zone.ParseName(x.Name)
+		if err != nil || !slices.Contains([]string{"", "A", "AAAA", "CNAME"}, x.Type) || !x.Client.IsValid() {
+			return []string{fmt.Sprintf("panic: %+v: %v", x, err)}
+		}
+		explained = append(explained, n)
+		return []string{x.Name, x.Type, strings.Repeat(`\"`, len(x.Name))}
+	}
 	f.Fuzz(func(t *testing.T, query []byte, random uint64, tcp bool) {
 		q := Query{Wire: bytes.Clone(query), Source: clientA, Now: time.Unix(1e9, 0), Random: random}
 		limit := 1400
 		if tcp {
 			q.Transport, limit = TCP, 65535
 		}
-		out, info := r.Respond(nil, q, snap)
+		explained = nil
+		out, info := r.Respond(nil, q, &snap)
 		if !bytes.Equal(q.Wire, query) {
 			t.Fatal("the query was altered")
 		}
-		again, info2 := r.Respond(make([]byte, 0, 2000), q, snap)
+		again, info2 := r.Respond(make([]byte, 0, 2000), q, &snap)
 		if !bytes.Equal(out, again) || info != info2 {
 			t.Fatalf("not the same twice:\n% x\n% x", out, again)
 		}
@@ -65,6 +89,18 @@ func FuzzRespond(f *testing.F) {
 		}
 		if out[2]&0x80 == 0 || binary.BigEndian.Uint16(out) != binary.BigEndian.Uint16(query) || m.Rcode != info.Rcode {
 			t.Fatalf("%v to % x", m, query)
+		}
+		if (info.Reason == Explained) != (len(explained) == 2) {
+			t.Fatalf("%v, and %q were explained", info.Reason, explained)
+		}
+		for _, n := range explained {
+			// What was asked for, less the type, is what is below the well-known name.
+			asked := request{}
+			asked.parse(query)
+			whole := n[:len(n)-1] + explainName
+			if asked.name != whole && asked.name.Parent() != whole {
+				t.Fatalf("%s explained %s", asked.name, n)
+			}
 		}
 		if len(m.Question) == 1 {
 			end := headerSize + len(nameWire(out[headerSize:])) + 4

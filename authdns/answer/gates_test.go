@@ -100,6 +100,7 @@ func TestGates(t *testing.T) {
 		{"unknown option", raw(0, withOPT, qHost, withOptions("\xff\xff\x00\x01x")), Answered, dns.RcodeSuccess, -1, echo},
 		{"opt after another record", raw(0, [4]uint16{1, 0, 0, 2}, qHost, aRecord, optDO), Answered, dns.RcodeSuccess, -1, echo},
 		// TSIG.
+		{"TSIG without data", raw(0, [4]uint16{1, 0, 0, 1}, qHost, "\x00\x00\xfa\x00\xff\x00\x00\x00\x00\x00\x00"), BadFormat, dns.RcodeFormatError, -1, echo},
 		{"unknown key", raw(0, withOPT, qHost, tsig), UnknownKey, dns.RcodeNotAuth, -1, echo},
 		{"unknown key with edns", raw(0, [4]uint16{1, 0, 0, 2}, qHost, opt, tsig), UnknownKey, dns.RcodeNotAuth, -1, echo},
 		{"tsig not last", raw(0, [4]uint16{1, 0, 0, 2}, qHost, tsig, opt), BadFormat, dns.RcodeFormatError, -1, echo},

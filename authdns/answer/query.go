@@ -163,7 +163,8 @@ func (q *request) parseAdditional(b []byte, off, count int) Reason {
 			// RFC 8945 section 5.1: it is the last record.
 			rr, _, err := dns.UnpackRR(b[:off], start)
 			t, isTSIG := rr.(*dns.TSIG)
-			if err != nil || !isTSIG || i != count-1 {
+			// The library takes one without data for good, and it could not be answered.
+			if err != nil || !isTSIG || i != count-1 || t.Algorithm == "" {
 				return BadFormat
 			}
 			q.tsig = t

@@ -20,6 +20,8 @@ const (
 	NameTooLong
 	// Identity: a CH query for the server's identity.
 	Identity
+	// Explained: a CH query for why an answer is as it is.
+	Explained
 
 	// Short: less than a header. Dropped: there may be no id to answer with.
 	Short
@@ -50,6 +52,8 @@ const (
 	Mailbox
 	// Transfer: AXFR or IXFR.
 	Transfer
+	// NotDebugged: a CH query for an explanation, from whom it is not given.
+	NotDebugged
 	// NotReady: no snapshot has been loaded yet.
 	NotReady
 	// NotAuthoritative: not in our zones.
@@ -79,6 +83,7 @@ var outcomes = [Reasons]struct {
 	Referral:         {"referral", dns.RcodeSuccess, noEDE},
 	NameTooLong:      {"name-too-long", dns.RcodeYXDomain, noEDE},
 	Identity:         {"identity", dns.RcodeSuccess, noEDE},
+	Explained:        {"explained", dns.RcodeSuccess, noEDE},
 	Short:            {"short", dns.RcodeFormatError, noEDE},
 	IsResponse:       {"is-response", dns.RcodeFormatError, noEDE},
 	BadOpcode:        {"bad-opcode", dns.RcodeNotImplemented, noEDE},
@@ -93,6 +98,7 @@ var outcomes = [Reasons]struct {
 	BadType:          {"bad-type", dns.RcodeFormatError, extInvalidQueryType},
 	Mailbox:          {"mailbox", dns.RcodeNotImplemented, dns.ExtendedErrorCodeNotSupported},
 	Transfer:         {"transfer", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
+	NotDebugged:      {"not-debugged", dns.RcodeRefused, dns.ExtendedErrorCodeProhibited},
 	NotReady:         {"not-ready", dns.RcodeServerFailure, dns.ExtendedErrorCodeNotReady},
 	NotAuthoritative: {"not-authoritative", dns.RcodeRefused, dns.ExtendedErrorCodeNotAuthoritative},
 	Failed:           {"failed", dns.RcodeServerFailure, dns.ExtendedErrorCodeOther},

@@ -174,6 +174,8 @@ func (p *reply) service(snap *Snapshot, z *zone.Zone, m zone.Match, owner string
 	sel := snap.View.Select(m.Service, family, client, p.in.Random, buf[:0])
 	p.info.Service, p.info.Rung, p.info.Region = m.Service, sel.Rung, sel.Region
 	p.stale = p.stale || snap.Stale && sel.Judged
+	// One that is truncated counts as well: the asker comes back for it over TCP.
+	snap.Usage.Answered(m.Service, &sel, p.in.Now)
 	if isSubnet {
 		// Also without an answer: which families a region has may differ. A
 		// chain holds where all of its selections hold.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/fairlead-dns/fairlead/authdns/usage"
 	"github.com/fairlead-dns/fairlead/regions"
 	"github.com/fairlead-dns/fairlead/regions/steer"
 	"github.com/fairlead-dns/fairlead/regions/zone"
@@ -27,7 +28,15 @@ type Snapshot struct {
 	// Stale: the verdicts are older than they should be. Answers of services
 	// stay, and say so (RFC 8914 section 4.4).
 	Stale bool
+	// Usage notes what is answered with; nil: nothing does.
+	Usage *usage.Table
+	// Explain says why a client gets its answer, line by line, or why that cannot
+	// be told; nil: it is never told.
+	Explain func(Explanation) []string
 }
+
+// ready tells whether there is anything to answer from.
+func (s *Snapshot) ready() bool { return s != nil && s.Zones != nil && s.View != nil }
 
 // Options for a Responder.
 type Options struct {
@@ -40,6 +49,8 @@ type Options struct {
 	// IgnoreSubnet answers by the source address only, as if the client
 	// subnet option (RFC 7871) were unknown.
 	IgnoreSubnet bool
+	// DebugClients are those who may ask why an answer is as it is.
+	DebugClients []netip.Prefix
 }
 
 func (o *Options) validate() error {
@@ -113,7 +124,7 @@ func (r *Responder) gates(p *reply, snap *Snapshot) Reason {
 	switch q := p.q; {
 	case q.qclass != dns.ClassINET:
 		if q.qclass == dns.ClassCHAOS {
-			return r.chaos(p)
+			return r.chaos(p, snap)
 		}
 		return BadClass
 	case q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR:
@@ -125,18 +136,23 @@ func (r *Responder) gates(p *reply, snap *Snapshot) Reason {
 	// ANY can be asked for here. NXNAME (128): RFC 9824 section 3.5.
 	case q.qtype == dns.TypeNone || q.qtype == dns.TypeOPT || (q.qtype >= 128 && q.qtype < dns.TypeANY):
 		return BadType
-	case snap == nil || snap.Zones == nil || snap.View == nil:
+	case !snap.ready():
 		return NotReady
 	}
 	return Answered
 }
 
-// chaos answers who the server is (RFC 4892); what software it is, it keeps
-// to itself.
-func (r *Responder) chaos(p *reply) Reason {
+// chaos answers who the server is (RFC 4892), and to some why they get what they
+// get; what software it is, it keeps to itself.
+func (r *Responder) chaos(p *reply, snap *Snapshot) Reason {
+	if p.q.qtype != dns.TypeTXT && p.q.qtype != dns.TypeANY {
+		return BadClass
+	}
+	if p.q.name.Under(explainName) {
+		return r.explain(p, snap)
+	}
 	name := p.q.name.String()
-	if r.o.NSID == "" || (name != "id.server." && name != "hostname.bind.") ||
-		(p.q.qtype != dns.TypeTXT && p.q.qtype != dns.TypeANY) {
+	if r.o.NSID == "" || (name != "id.server." && name != "hostname.bind.") {
 		return BadClass
 	}
 	p.answer = append(p.answer, &dns.TXT{

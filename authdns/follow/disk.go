@@ -56,7 +56,7 @@ func (d *disk) verdicts(table map[string]health.Verdict, latches []regions.Latch
 	}
 	t := &pb.HealthTable{SaveTime: timestamppb.New(asOf), Latches: healthpb.Latches(latches, asOf)}
 	for id, v := range table {
-		if v.Last != regions.Unknown {
+		if !v.IsZero() {
 			v.Votes = nil
 			t.Targets = append(t.Targets, healthpb.TargetHealth(id, v, asOf))
 		}

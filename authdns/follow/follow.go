@@ -1,6 +1,6 @@
 // Package follow decides what a nameserver answers from: it follows one
 // controller's verdicts and the newest generation of all, and publishes an
-// immutable snapshot through a pointer. It may import authdns/feed,
+// immutable snapshot through a pointer. It may import authdns/feed, authdns/breakglass,
 // proto/snapshot and the pure packages. One goroutine owns all state; plans
 // are fetched and compiled beside it, so that verdicts never wait for them.
 package follow
@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead-dns/fairlead/authdns/breakglass"
 	"github.com/fairlead-dns/fairlead/authdns/feed"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
@@ -38,6 +39,10 @@ type Serving struct {
 	FromDisk bool
 	// Health is what the age of the verdicts makes them.
 	Health regions.HealthState
+	// Overrides are those of the generation as the control plane wrote them.
+	Overrides []*pb.Override
+	// BreakGlass are those that were said to this nameserver, and that the view has.
+	BreakGlass []regions.Override
 }
 
 // Options is what a follower needs.
@@ -47,6 +52,9 @@ type Options struct {
 	Geo                   *geo.Database
 	Log                   *slog.Logger
 	Registerer            prometheus.Registerer
+	// BreakGlass is what was said to this nameserver; its Changed wakes the
+	// follower. Nil: nothing can be.
+	BreakGlass *breakglass.Records
 	// Publish is called with everything newly published, from Run or Load.
 	Publish func(*Serving)
 }
@@ -93,11 +101,14 @@ const never = math.MinInt64
 type metrics struct {
 	generation, epoch, refused, following prometheus.Gauge
 	frozen, failOpen, latches, diverging  prometheus.Gauge
-	changes, switches                     prometheus.Counter
+	changes, taken, switches              prometheus.Counter
 }
 
 // New returns a follower without subscriptions.
 func New(o Options) *Follower {
+	if o.BreakGlass == nil {
+		o.BreakGlass = breakglass.New(breakglass.Options{Log: o.Log})
+	}
 	f := &Follower{
 		opts: o, db: o.Geo, following: -1, start: time.Now(),
 		wake: make(chan struct{}, 1), plans: make(chan fetched, 1),
@@ -112,13 +123,14 @@ func New(o Options) *Follower {
 			latches:    prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_latches", Help: "Regions of services that wait for a person."}),
 			diverging:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "fairlead_authdns_health_diverging_targets", Help: "Targets on which another controller has differed from the followed one for several seconds."}),
 			changes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_authdns_verdict_changes_total", Help: "Verdicts that changed what is served."}),
+			taken:      prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_authdns_verdicts_taken_total", Help: "Verdicts that were looked at as a controller told them, changed or not."}),
 			switches:   prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_authdns_controller_changes_total", Help: "Changes of the controller that is followed."}),
 		},
 	}
 	f.asOf.Store(never)
 	if o.Registerer != nil {
 		m := f.metrics
-		o.Registerer.MustRegister(m.generation, m.epoch, m.refused, m.following, m.frozen, m.failOpen, m.latches, m.diverging, m.changes, m.switches,
+		o.Registerer.MustRegister(m.generation, m.epoch, m.refused, m.following, m.frozen, m.failOpen, m.latches, m.diverging, m.changes, m.taken, m.switches,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "fairlead_authdns_health_age_seconds", Help: "Age of the verdicts that are served; -1 when none were ever received."}, func() float64 {
 				age, ok := f.HealthAge(time.Now())
 				if !ok {
@@ -144,14 +156,15 @@ func (f *Follower) Wake() {
 // Hello returns what a subscription opens with: the generation served and,
 // for a controller that has just started, the verdicts as of their age.
 func (f *Follower) Hello() *pb.NameserverHello {
+	now := time.Now()
 	h := &pb.NameserverHello{Nameserver: f.opts.Name, Region: f.opts.Region, Version: f.opts.Version}
+	h.BreakGlass, _ = f.opts.BreakGlass.Table(now)
 	s := f.serving.Load()
 	if s == nil {
 		return h
 	}
 	h.Generation = &pb.Generation{Epoch: s.Plan.Generation.Epoch, Revision: s.Plan.Generation.Revision}
 	h.Installation = s.Head.GetInstallation()
-	now := time.Now()
 	if known := f.known.Load(); known != nil {
 		h.Latches = healthpb.Latches(*known, now)
 	}
@@ -161,8 +174,8 @@ func (f *Follower) Hello() *pb.NameserverHello {
 	}
 	h.VerdictsAgeMillis = healthpb.Millis(age)
 	for i := range s.Plan.Targets {
-		if st := s.View.State(int32(i)); st.Verdict != regions.Unknown {
-			h.Verdicts = append(h.Verdicts, healthpb.TargetHealth(s.Plan.Targets[i].ID, verdictOf(s.Plan.Base, st), now.Add(-age)))
+		if v := verdictOf(s.Plan.Base, s.View.State(int32(i))); !v.IsZero() {
+			h.Verdicts = append(h.Verdicts, healthpb.TargetHealth(s.Plan.Targets[i].ID, v, now.Add(-age)))
 		}
 	}
 	return h
@@ -280,6 +293,7 @@ func (f *Follower) step(ctx context.Context, now time.Time) {
 	f.reviewOffers(sums)
 	f.chooseController(sums)
 	f.takeLatches(now)
+	f.takeBreakGlass(now)
 	f.takeVerdicts(sums, now)
 	f.advance(now)
 	f.compare(sums, now)
@@ -289,9 +303,10 @@ func (f *Follower) step(ctx context.Context, now time.Time) {
 	}
 }
 
+// publish has answers made by s before it says that they are.
 func (f *Follower) publish(s *Serving) {
-	f.serving.Store(s)
 	f.opts.Publish(s)
+	f.serving.Store(s)
 }
 
 func (f *Follower) generation() regions.Generation {

@@ -26,6 +26,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fairlead-dns/fairlead/authdns/breakglass"
 	"github.com/fairlead-dns/fairlead/authdns/feed"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/proto/snapshot"
@@ -55,6 +56,12 @@ func makeGeneration(t testing.TB, epoch uint64, revision int64, services int) ge
 
 // makeGenerationWith makes a generation with more resources, as YAML.
 func makeGenerationWith(t testing.TB, epoch uint64, revision int64, services int, more string, releases ...*pb.LatchRelease) generationOf {
+	t.Helper()
+	return makeGenerationUnder(t, epoch, revision, services, more, &pb.OverrideSet{Releases: releases})
+}
+
+// makeGenerationUnder makes a generation with more resources and with overrides.
+func makeGenerationUnder(t testing.TB, epoch uint64, revision int64, services int, more string, overrides *pb.OverrideSet) generationOf {
 	t.Helper()
 	text := `
 apiVersion: fairlead/v1
@@ -96,10 +103,6 @@ spec: {zone: example.test, policy: nearest, healthCheck: web, endpoints: [{name:
 	set, err := config.NewSet(resources)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var overrides *pb.OverrideSet
-	if len(releases) > 0 {
-		overrides = &pb.OverrideSet{Releases: releases}
 	}
 	tree, head, err := plan.Write(set, overrides, nil, nil)
 	if err != nil {
@@ -406,12 +409,17 @@ func begin(t *testing.T, dir string, cs ...*controller) *scene {
 	}
 	s.Follower = New(Options{
 		Name: "ns-1", Region: "r", Version: "test", Dir: d, Geo: db, Log: slog.New(slog.DiscardHandler), Registerer: s.reg,
+		BreakGlass: breakglass.New(breakglass.Options{Dir: d, Log: slog.New(slog.DiscardHandler), Changed: func() { s.Wake() }}),
 		Publish: func(v *Serving) {
+			if s.Serving() == v {
+				t.Error("it is said to be served before anything answers by it")
+			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			s.published = append(s.published, v)
 		},
 	})
+	s.opts.BreakGlass.Load(time.Now())
 	for _, c := range cs {
 		conn, err := grpc.NewClient("passthrough:"+c.name,
 			grpc.WithTransportCredentials(insecure.NewCredentials()),
@@ -433,6 +441,11 @@ func (s *scene) run() {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.Run(ctx); err != nil {
+			s.t.Error(err)
+		}
+	})
+	wg.Go(func() {
+		if err := s.opts.BreakGlass.Run(ctx); err != nil {
 			s.t.Error(err)
 		}
 	})

@@ -285,23 +285,34 @@ func (f *Follower) adopt(r fetched, fromDisk bool) (err error) {
 		}
 	}()
 	states := make([]steer.TargetState, len(r.plan.Targets))
+	var unknown []string
 	for i := range states {
-		states[i] = plan.TargetState(r.plan.Base, f.verdicts[r.plan.Targets[i].ID])
+		v, known := f.verdicts[r.plan.Targets[i].ID]
+		if !known {
+			unknown = append(unknown, r.plan.Targets[i].ID)
+		}
+		states[i] = plan.TargetState(r.plan.Base, v)
 	}
 	now := time.Now()
 	state := f.healthState(r.plan.Safety.Ages, now)
 	known := f.latchesUnder(r.plan)
+	said := f.opts.BreakGlass.Standing(now, r.plan.BreakGlassEnds)
 	view := steer.NewView(steer.Inputs{
-		Plan: r.plan.Plan, Tables: r.rankings.Tables, States: states, Latches: known.list(), Now: now, FailOpen: state == regions.FailOpen,
+		Plan: r.plan.Plan, BreakGlass: said, Tables: r.rankings.Tables, States: states, Latches: known.list(), Now: now, FailOpen: state == regions.FailOpen,
 	})
 	f.tree = r.tree
 	if !maps.Equal(known, f.latches) {
 		f.latches, f.unsaved = known, true
 		f.shareLatches()
 	}
-	f.publish(&Serving{Head: r.update.GetHead(), Plan: r.plan, Rankings: r.rankings, View: view, FromDisk: fromDisk, Health: state})
+	f.publish(&Serving{Head: r.update.GetHead(), Plan: r.plan, Rankings: r.rankings, View: view, FromDisk: fromDisk, Health: state, Overrides: r.tree.Overrides, BreakGlass: said})
+	f.opts.BreakGlass.Cite(r.plan.BreakGlassEnds)
 	f.metrics.generation.Set(float64(r.plan.Generation.Revision))
 	f.metrics.epoch.Set(float64(r.plan.Generation.Epoch))
 	f.forget(r.plan, 0)
+	// What was forgotten, and is a target again, whoever has it tells again.
+	for i := range f.sources {
+		f.sources[i].sub.Mark(unknown)
+	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"slices"
 	"time"
 
 	"github.com/fairlead-dns/fairlead/authdns/feed"
@@ -60,7 +61,6 @@ func (f *Follower) chooseController(sums []feed.Summary) {
 		f.sources[f.following].sub.Following(false)
 	}
 	if f.following = best; best >= 0 {
-		f.sources[best].sub.Reset()
 		f.sources[best].sub.Following(true)
 		f.metrics.following.Set(1)
 	} else {
@@ -69,7 +69,8 @@ func (f *Follower) chooseController(sums []feed.Summary) {
 }
 
 // takeVerdicts takes over what the followed controller says. A target that
-// it has never judged keeps the verdict known here.
+// it has never judged keeps the verdict known here. What is another verdict then
+// is to be taken again from every other controller, once that is followed.
 func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 	if f.following < 0 {
 		return
@@ -79,25 +80,37 @@ func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 	if len(changes.Table) == 0 {
 		return
 	}
+	f.metrics.taken.Add(float64(len(changes.Table)))
 	s := f.serving.Load()
-	changed := map[int32]steer.TargetState{}
-	turned := map[int32]health.Verdict{}
+	changed := make(map[int32]steer.TargetState, len(changes.Table))
+	others := make([]string, 0, len(changes.Table))
+	turned, named := 0, []string{}
 	for id, is := range changes.Table {
 		was, had := f.verdicts[id]
 		v := follow(was, is)
-		f.verdicts[id] = v
-		if had && v.Same(was) && v.Since.Equal(was.Since) {
+		was.Quorum = v.Quorum // nothing is made from it
+		if had && v.Equal(was) {
 			continue
 		}
+		f.verdicts[id] = v
+		others = append(others, id)
 		f.unsaved = true
 		if s == nil {
 			continue
 		}
 		if i, ok := s.Plan.Target(id); ok {
 			changed[i] = plan.TargetState(s.Plan.Base, v)
-			if v.Last != was.Last {
-				turned[i] = v
+			if v.Last == was.Last {
+				continue
 			}
+			if turned++; turned <= maxLogged {
+				named = append(named, id)
+			}
+		}
+	}
+	for i := range f.sources {
+		if i != f.following {
+			f.sources[i].sub.Mark(others)
 		}
 	}
 	if s == nil {
@@ -110,14 +123,13 @@ func (f *Follower) takeVerdicts(sums []feed.Summary, now time.Time) {
 	next := *s
 	next.View = s.View.With(changed, now)
 	f.publish(&next)
-	f.metrics.changes.Add(float64(len(turned)))
-	logged := 0
-	for i, v := range turned {
-		if logged++; logged > maxLogged {
-			f.opts.Log.Info("more verdicts changed", "changed", len(turned)-maxLogged)
-			break
-		}
-		f.opts.Log.Info("verdict", "target", s.Plan.Targets[i].ID, "status", v.Last.String(), "held", v.Held(now).Round(time.Millisecond).String())
+	f.metrics.changes.Add(float64(turned))
+	for _, id := range named {
+		v := f.verdicts[id]
+		f.opts.Log.Info("verdict", "target", id, "status", v.Last.String(), "held", v.Held(now).Round(time.Millisecond).String())
+	}
+	if turned > maxLogged {
+		f.opts.Log.Info("more verdicts changed", "changed", turned-maxLogged)
 	}
 }
 
@@ -133,10 +145,27 @@ func follow(was, is health.Verdict) health.Verdict {
 	}
 	// Since when is of the verdict as it is served: another controller's word for
 	// it, a little apart, changes nothing.
-	if is.Last == was.Last && is.Since.Sub(was.Since).Abs() < sinceTolerance {
-		is.Since = was.Since
+	is.Since = heldSince(was.Standing(), is.Standing())
+	if is.Confirmed != nil {
+		c := *is.Confirmed
+		c.Since = heldSince(was.ConfirmedStanding(), c)
+		is.Confirmed = &c
+	}
+	is.Regions = slices.Clone(is.Regions)
+	for i := range is.Regions {
+		r := &is.Regions[i]
+		r.Since = heldSince(was.In(r.Region), r.Standing)
 	}
 	return is
+}
+
+// heldSince is since when a standing holds that another controller may have
+// told of before.
+func heldSince(was, is regions.Standing) time.Time {
+	if is.Verdict == was.Verdict && is.Since.Sub(was.Since).Abs() < sinceTolerance {
+		return was.Since
+	}
+	return is.Since
 }
 
 // forget drops the verdicts on targets that are not in the plan once there
