@@ -15,22 +15,22 @@ import (
 
 // Dial makes a connection to a controller; it does not wait for it. A
 // controller that died is tried again within a second.
-func Dial(addr string, creds credentials.TransportCredentials) (*grpc.ClientConn, error) {
+func Dial(addr string, creds credentials.TransportCredentials, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return nil, fmt.Errorf("controller %q: want HOST:PORT, as 192.0.2.1:7443", addr)
 	}
 	if creds == nil {
 		creds = insecure.NewCredentials()
 	}
-	return grpc.NewClient("passthrough:///"+addr,
+	return grpc.NewClient("passthrough:///"+addr, append([]grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 2 * time.Second,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 3 * time.Second, PermitWithoutStream: true}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)),
-	)
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64 << 20)),
+	}, more...)...)
 }
 
 // RequireLoopback refuses plain text anywhere but on loopback.

@@ -23,6 +23,9 @@ const maxFile = 1 << 20
 // File is options as a file has them.
 type File struct {
 	Path string
+	// Mode is the file's; one that others than its owner can get at holds no
+	// secrets.
+	Mode os.FileMode
 	// Node is their map; nil: there are none.
 	Node *yaml.Node
 	// At is where in the file they are, as in options.timeout; empty: at the top.
@@ -41,6 +44,10 @@ func Read(path string) (File, error) {
 		return File{}, fmt.Errorf("--%s: %w", ConfigFlag, err)
 	}
 	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return File{}, fmt.Errorf("--%s: %w", ConfigFlag, err)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
@@ -48,7 +55,9 @@ func Read(path string) (File, error) {
 	case len(data) > maxFile:
 		return File{}, fmt.Errorf("--%s: %s has more than %d KiB: is that a file of options?", ConfigFlag, path, maxFile>>10)
 	}
-	return Parse(path, data)
+	file, err := Parse(path, data)
+	file.Mode = info.Mode().Perm()
+	return file, err
 }
 
 // hints are for files of another kind in the place of options.
@@ -137,6 +146,9 @@ func (o File) fill(f *pflag.FlagSet, key, value *yaml.Node) error {
 	texts, problem := read(flag, value)
 	if problem != "" && flag.Annotations[secret] != nil {
 		problem = "want a text: put it in quotes" // and do not show it
+	}
+	if problem == "" && flag.Annotations[secret] != nil && texts[0] != "" && o.Mode&0o077 != 0 {
+		problem = fmt.Sprintf("is a secret, and the file has mode %04o, so that others than its owner can get at it: run chmod 600 %s", o.Mode, o.Path)
 	}
 	if problem != "" {
 		return o.wrong(value, name, "%s", problem)

@@ -37,12 +37,13 @@ wrong type, is refused. Paths are as on the command line, not relative to the fi
 
   tls-cert: /etc/fairlead/tls/tls.crt
 ` + file + `
-The options are read once, at the start. Certificates and geo data are read again
-whenever their files change.
+The options are read once, at the start. Certificates, tokens and geo data are read
+again whenever their files change. Files that hold keys, tokens or passwords must be
+for their owner only (chmod 600), or the program refuses to start.
 
 Signals:
   SIGTERM, SIGINT   stop in good order, within seconds; the second one stops at once
-  SIGHUP            read certificates and geo data again now
+  SIGHUP            read certificates, tokens and geo data again now
 
 Under systemd (Type=notify) it says when it listens, whether it is ready, and that
 it stops, and with WatchdogSec= that it is alive. The unit needs AF_UNIX among its

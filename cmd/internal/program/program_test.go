@@ -327,7 +327,7 @@ func TestServiceManager(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("%v\n%s", err, log.String())
 	}
-	if !strings.Contains(log.String(), "reload: certificates and geo data were read again") {
+	if !strings.Contains(log.String(), "reload: certificates, tokens and geo data were read again") {
 		t.Error(log.String())
 	}
 }

@@ -118,7 +118,7 @@ func (n *notifier) reload(s Started) {
 		n.log.Error("reload: some files were refused; what was read before stays in use", "err", err)
 		return
 	}
-	n.log.Info("reload: certificates and geo data were read again")
+	n.log.Info("reload: certificates, tokens and geo data were read again")
 }
 
 // pulse tells the manager's watchdog that the program is alive, if it is.

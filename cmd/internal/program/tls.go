@@ -105,5 +105,5 @@ func Identify(f *tlsfiles.Files) func(context.Context) (identity.Identity, error
 	if f == nil {
 		return nil
 	}
-	return tlsfiles.Caller
+	return f.Caller
 }

@@ -12,18 +12,22 @@ import (
 
 // serverConfig is the configuration of one handshake. crypto/tls verifies the
 // client's chain by itself, and so tells the client in an alert whether its
-// certificate has expired or its CA is unknown.
-func (f *Files) serverConfig(protos ...string) *tls.Config {
+// certificate has expired or its CA is unknown. One that is given is verified
+// also where clients may have none.
+func (f *Files) serverConfig(clients tls.ClientAuthType, protos ...string) *tls.Config {
 	m := f.current.Load()
 	return &tls.Config{
 		MinVersion:             tls.VersionTLS13,
 		Certificates:           []tls.Certificate{m.pair},
-		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientAuth:             clients,
 		ClientCAs:              m.cas,
 		NextProtos:             protos,
 		SessionTicketsDisabled: true,
 		Time:                   f.o.Now,
 		VerifyConnection: func(cs tls.ConnectionState) error {
+			if clients == tls.VerifyClientCertIfGiven && len(cs.PeerCertificates) == 0 && !cs.DidResume {
+				return nil
+			}
 			if len(cs.VerifiedChains) == 0 || cs.DidResume {
 				return errors.New("the client's certificate was not verified")
 			}
@@ -35,32 +39,19 @@ func (f *Files) serverConfig(protos ...string) *tls.Config {
 // ServerTLS is for HTTP servers; each handshake uses the files of the moment.
 // Clients need a certificate with an identity of the own trust domain; what it
 // may do is for the handler to decide, by identity.FromCertificate.
-func (f *Files) ServerTLS() *tls.Config {
-	c := f.serverConfig("h2", "http/1.1")
-	c.Certificates = nil
-	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return f.serverConfig("h2", "http/1.1"), nil }
-	return c
-}
+func (f *Files) ServerTLS() *tls.Config { return f.httpTLS(tls.RequireAndVerifyClientCert) }
 
 // OperationsTLS is ServerTLS for an endpoint that also serves callers without
 // a certificate, as scrapers and health checks are. A certificate that is
 // given is verified; a handler that needs one must look for it.
-func (f *Files) OperationsTLS() *tls.Config {
-	one := func() *tls.Config {
-		c := f.serverConfig("h2", "http/1.1")
-		c.ClientAuth = tls.VerifyClientCertIfGiven
-		verify := c.VerifyConnection
-		c.VerifyConnection = func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 && !cs.DidResume {
-				return nil
-			}
-			return verify(cs)
-		}
-		return c
-	}
-	c := one()
+func (f *Files) OperationsTLS() *tls.Config { return f.httpTLS(tls.VerifyClientCertIfGiven) }
+
+func (f *Files) httpTLS(clients tls.ClientAuthType) *tls.Config {
+	c := f.serverConfig(clients, "h2", "http/1.1")
 	c.Certificates = nil
-	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return one(), nil }
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return f.serverConfig(clients, "h2", "http/1.1"), nil
+	}
 	return c
 }
 

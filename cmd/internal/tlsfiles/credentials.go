@@ -17,7 +17,16 @@ import (
 // is for the service to decide: the AuthInfo of the peer is a
 // credentials.TLSInfo, and identity.FromCertificate of its first peer
 // certificate says who calls.
-func (f *Files) Server() credentials.TransportCredentials { return serverCreds{f} }
+func (f *Files) Server() credentials.TransportCredentials {
+	return serverCreds{f, tls.RequireAndVerifyClientCert}
+}
+
+// ServerForTokens is Server for a service that also takes people's tokens: a
+// client may come without a certificate, and one that it has is verified. The
+// service refuses whoever has neither.
+func (f *Files) ServerForTokens() credentials.TransportCredentials {
+	return serverCreds{f, tls.VerifyClientCertIfGiven}
+}
 
 // Client is the credentials of a gRPC client that talks to servers with an
 // expected identity, whatever their host name; identity.OneOf and
@@ -29,10 +38,13 @@ func (f *Files) Client(expect func(identity.Identity) error) credentials.Transpo
 	return clientCreds{f, expect}
 }
 
-type serverCreds struct{ f *Files }
+type serverCreds struct {
+	f       *Files
+	clients tls.ClientAuthType
+}
 
 func (c serverCreds) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	conn, info, err := credentials.NewTLS(c.f.serverConfig("h2")).ServerHandshake(raw)
+	conn, info, err := credentials.NewTLS(c.f.serverConfig(c.clients, "h2")).ServerHandshake(raw)
 	if err != nil {
 		c.f.handshakeFailed("server", raw, err)
 	}

@@ -67,7 +67,11 @@ func (o *Options) read() (raw contents, err error) {
 	var errs []error
 	for i, to := range []*[]byte{&raw.cert, &raw.key, &raw.ca} {
 		var err error
-		*to, raw.stamps[i], err = readFile(o.paths()[i], i == 1)
+		secret := ""
+		if i == 1 {
+			secret = aKey
+		}
+		*to, raw.stamps[i], err = readFile(o.paths()[i], secret)
 		errs = append(errs, err)
 	}
 	return raw, errors.Join(errs...)

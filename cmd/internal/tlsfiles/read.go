@@ -19,7 +19,7 @@ const (
 // ReadCertificates reads the certificates of a PEM file, at least one. What is
 // cut off or damaged is refused, and so is a private key among them.
 func ReadCertificates(path string) ([]*x509.Certificate, error) {
-	data, _, err := readFile(path, false)
+	data, _, err := readFile(path, "")
 	if err != nil {
 		return nil, err
 	}
@@ -29,23 +29,31 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 // ReadKey reads the private key of a PEM file that nobody but its owner can
 // read.
 func ReadKey(path string) (crypto.Signer, error) {
-	data, _, err := readFile(path, true)
+	data, _, err := readFile(path, aKey)
 	if err != nil {
 		return nil, err
 	}
 	return parseKey(path, data)
 }
 
-// readFile reads a regular file of bounded size. What it returns about the
-// file is true of the very file that was read.
-func readFile(path string, secret bool) ([]byte, os.FileInfo, error) {
+// aKey is what a file of a key holds, for errors.
+const aKey = "a private key"
+
+// ReadSecret reads a file that nobody but its owner can get at; holds says what
+// it holds, as "a token".
+func ReadSecret(path, holds string) ([]byte, os.FileInfo, error) { return readFile(path, holds) }
+
+// readFile reads a regular file of bounded size; one that holds a secret only
+// if others than its owner cannot get at it. What it returns about the file is
+// true of the very file that was read.
+func readFile(path, secret string) ([]byte, os.FileInfo, error) {
 	// Before it is opened: opening a pipe would block.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err // it names the path
 	}
 	if !info.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is no regular file: want a PEM file", path)
+		return nil, nil, fmt.Errorf("%s is no regular file: want one that holds %s", path, wanted(secret))
 	}
 	f, err := os.Open(path)
 	if err != nil {
@@ -55,19 +63,27 @@ func readFile(path string, secret bool) ([]byte, os.FileInfo, error) {
 	if info, err = f.Stat(); err != nil {
 		return nil, nil, err
 	}
-	if mode := info.Mode().Perm(); secret && mode&0o077 != 0 {
-		return nil, nil, fmt.Errorf("%s holds a private key and has mode %04o, so that others than its owner can get at it: run chmod 600 %s", path, mode, path)
+	if mode := info.Mode().Perm(); secret != "" && mode&0o077 != 0 {
+		return nil, nil, fmt.Errorf("%s holds %s and has mode %04o, so that others than its owner can get at it: run chmod 600 %s", path, secret, mode, path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	switch {
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	case len(data) > maxFile:
-		return nil, nil, fmt.Errorf("%s has more than %d bytes: want a PEM file of certificates or a key", path, maxFile)
+		return nil, nil, fmt.Errorf("%s has more than %d bytes: want a file that holds %s", path, maxFile, wanted(secret))
 	case len(data) == 0:
-		return nil, nil, fmt.Errorf("%s is empty: want a PEM file", path)
+		return nil, nil, fmt.Errorf("%s is empty: want a file that holds %s", path, wanted(secret))
 	}
 	return data, info, nil
+}
+
+// wanted is what a file should hold.
+func wanted(secret string) string {
+	if secret == "" {
+		return "certificates in PEM"
+	}
+	return secret
 }
 
 // blocks splits a PEM file. The library skips what it cannot read, which

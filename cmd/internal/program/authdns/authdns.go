@@ -5,8 +5,10 @@ package authdns
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,14 +24,18 @@ import (
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
+// DefaultDebugClients is --debug-clients: whoever is on the same host.
+var DefaultDebugClients = []string{"127.0.0.0/8", "::1/128"}
+
 // Options is the options of fairlead-authdns.
 type Options struct {
 	Name, Region string
 	DNS          []string
-	GRPC         string // empty: no explain
+	GRPC         string // empty: no explain, no break-glass
 	HTTP         string
 	Controllers  []string
 	SnapshotDir  string
+	DebugClients []string
 	GeoIP        string
 	TLS          program.TLS
 
@@ -47,7 +53,26 @@ func (o Options) Check() error {
 	m.Listen("--http", o.HTTP)
 	m.Dial("--controllers", o.Controllers)
 	m.Add(o.TLS.Check())
+	_, err := prefixes(o.DebugClients)
+	m.Add(err)
 	return m.Err()
+}
+
+// prefixes reads the networks of --debug-clients.
+func prefixes(texts []string) (out []netip.Prefix, err error) {
+	var errs []error
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if a, addrErr := netip.ParseAddr(text); addrErr == nil && a.Zone() == "" {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || p.Addr().Is4In6() {
+			errs = append(errs, fmt.Errorf("--debug-clients %q: want an address or a network, as 192.0.2.0/24 or 2001:db8::/32", text))
+			continue
+		}
+		out = append(out, p.Masked())
+	}
+	return out, errors.Join(errs...)
 }
 
 // open opens the files that the options name, or says all that is wrong with
@@ -82,8 +107,12 @@ func (o Options) Run(ctx context.Context) error {
 		}
 		listeners = append(listeners, listener)
 	}
+	debug, err := prefixes(o.DebugClients)
+	if err != nil {
+		return closeAll(err)
+	}
 	opts := authdns.Options{
-		Name: o.Name, Region: o.Region, Version: ops.Version(), DNS: o.DNS, SnapshotDir: o.SnapshotDir,
+		Name: o.Name, Region: o.Region, Version: ops.Version(), DNS: o.DNS, SnapshotDir: o.SnapshotDir, DebugClients: debug,
 		Geo: db, Listener: listeners[0], Credentials: program.ServerCredentials(files), Identify: program.Identify(files),
 		Log: o.Log, Registerer: reg,
 	}
@@ -160,10 +189,11 @@ two or more, in different regions, and register each as a Nameserver resource.`,
 	f.StringVar(&o.Name, "name", hostname, "this nameserver's `NAME`, as its Nameserver resource and its certificate have it")
 	f.StringVar(&o.Region, "region", "", "the `REGION` it is in (required)")
 	f.StringSliceVar(&o.DNS, "dns", []string{":53"}, "the addresses to answer DNS on, `ADDRESS:PORT`, over UDP and TCP; repeatable")
-	f.StringVar(&o.GRPC, "grpc", ":7444", "`ADDRESS` of fairlead explain --nameserver, over mutual TLS")
+	f.StringVar(&o.GRPC, "grpc", ":7444", "`ADDRESS` of fairlead explain --nameserver and of break-glass, over mutual TLS")
 	f.StringVar(&o.HTTP, "http", ":8081", "`ADDRESS` of /metrics, /healthz and /readyz")
 	f.StringSliceVar(&o.Controllers, "controllers", []string{"127.0.0.1:7443"}, "the controllers' gRPC addresses, `HOST:PORT`; name all, two at least; repeatable")
 	f.StringVar(&o.SnapshotDir, "snapshot-dir", "/var/lib/fairlead/snapshots", "the `DIR` of the last good generations, to start from while no controller answers; empty: none are kept")
+	f.StringSliceVar(&o.DebugClients, "debug-clients", DefaultDebugClients, "the `NETWORK` of who may ask why an answer is as it is, as in dig CH TXT NAME.explain.fairlead; repeatable")
 	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB `FILE` (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
 	o.TLS.Flags(f)
 	return c

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/geofile"
@@ -24,6 +25,7 @@ import (
 	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	"github.com/fairlead-dns/fairlead/cmd/internal/program"
 	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
+	"github.com/fairlead-dns/fairlead/cmd/internal/tokenfile"
 	"github.com/fairlead-dns/fairlead/controller"
 	"github.com/fairlead-dns/fairlead/controller/store"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
@@ -41,6 +43,8 @@ type Options struct {
 	// StateDir keeps the last verified generations; empty: none are kept.
 	StateDir string
 	TLS      program.TLS
+	// Tokens is the file of people's tokens; empty: certificates alone count.
+	Tokens string
 	// EtcdTLS are the certificate, key and CA for etcd; all empty: plain text.
 	EtcdCert, EtcdKey, EtcdCA string
 	EtcdUser, EtcdPassword    string
@@ -58,6 +62,9 @@ func (o Options) Check() error {
 	m.Listen("--http", o.HTTP)
 	m.Add(o.checkEtcd())
 	m.Add(o.TLS.Check())
+	if o.Tokens != "" && o.TLS.Insecure {
+		m.Add(errors.New("--tokens goes without --insecure-plaintext: tokens are taken over TLS only, where nobody on the way can read them"))
+	}
 	return m.Err()
 }
 
@@ -65,19 +72,21 @@ func (o Options) Check() error {
 type files struct {
 	program, etcd *tlsfiles.Files // nil: plain text
 	etcdTLS       *tls.Config
+	tokens        *tokenfile.Tokens // nil: certificates alone count
 	geo           *geo.Database
 }
 
 // open opens the files that the options name, or says all that is wrong with
 // them.
 func (o Options) open(reg prometheus.Registerer) (f files, err error) {
-	var errs [4]error
+	var errs [5]error
 	f.program, errs[0] = o.TLS.Open(identity.Exactly(identity.Controller, "", o.Name), o.Log, reg)
 	f.etcd, f.etcdTLS, errs[1] = o.etcdTLS(reg)
 	if f.geo = o.Geo; f.geo == nil {
 		f.geo, errs[2] = geofile.Load(o.GeoIP)
 	}
 	errs[3] = program.CheckDir("--state-dir", o.StateDir)
+	f.tokens, errs[4] = o.openTokens(f.program, reg)
 	return f, errors.Join(errs[:]...)
 }
 
@@ -91,16 +100,57 @@ func (f files) tls() (all []*tlsfiles.Files) {
 	return all
 }
 
-// certificates are those in use, for the status.
+// certificates are those in use, and the tokens, for the status.
 func (f files) certificates(now time.Time) (all []*pb.CertificateStatus) {
+	var inUse []tlsfiles.InUse
 	for _, t := range f.tls() {
-		for _, c := range t.InUse(now) {
-			all = append(all, &pb.CertificateStatus{
-				Use: c.Use, What: c.What, Subject: c.Subject, ExpireTime: timestamppb.New(c.Until), State: c.State.String(),
-			})
-		}
+		inUse = append(inUse, t.InUse(now)...)
+	}
+	if f.tokens != nil {
+		inUse = append(inUse, f.tokens.InUse(now)...)
+	}
+	for _, c := range inUse {
+		all = append(all, &pb.CertificateStatus{
+			Use: c.Use, What: c.What, Subject: c.Subject, ExpireTime: timestamppb.New(c.Until), State: c.State.String(),
+		})
 	}
 	return all
+}
+
+// openTokens opens the file of tokens, if there is one.
+func (o Options) openTokens(tls *tlsfiles.Files, reg prometheus.Registerer) (*tokenfile.Tokens, error) {
+	if o.Tokens == "" {
+		return nil, nil
+	}
+	domain := "unknown" // the certificate is bad, and the tokens may be too
+	if tls != nil {
+		domain = tls.Identity().TrustDomain
+	}
+	t, err := tokenfile.Open(tokenfile.Options{Path: o.Tokens, TrustDomain: domain, Log: o.Log, Registerer: reg})
+	if err != nil {
+		return nil, fmt.Errorf("--tokens: %w", err)
+	}
+	return t, nil
+}
+
+// door is who may connect, and how a call says who calls.
+func (f files) door() (credentials.TransportCredentials, func(context.Context) (identity.Identity, error)) {
+	if f.tokens == nil {
+		return program.ServerCredentials(f.program), program.Identify(f.program)
+	}
+	return f.program.ServerForTokens(), f.tokens.Identify(f.program.Caller)
+}
+
+// reload reads again what is read again when it changes.
+func (f files) reload() error {
+	var errs []error
+	for _, t := range f.tls() {
+		errs = append(errs, t.Reload())
+	}
+	if f.tokens != nil {
+		errs = append(errs, f.tokens.Reload())
+	}
+	return errors.Join(errs...)
 }
 
 // Run runs a controller until ctx ends.
@@ -127,9 +177,10 @@ func (o Options) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, grpcListener.Close())
 	}
+	creds, identify := files.door()
 	s, err := controller.New(controller.Options{
 		Name: o.Name, Version: ops.Version(), Store: st, Listener: grpcListener,
-		Credentials: program.ServerCredentials(files.program), Identify: program.Identify(files.program),
+		Credentials: creds, Identify: identify,
 		Certificates: files.certificates,
 		Geo:          files.geo, StateDir: o.StateDir, Log: o.Log, Registerer: reg,
 	})
@@ -140,11 +191,7 @@ func (o Options) Run(ctx context.Context) error {
 		o.Started(program.Started{
 			GRPC: grpcListener.Addr().String(), HTTP: httpListener.Addr().String(), Ready: s.Ready,
 			Reload: func() error {
-				err := geofile.Reload(o.GeoIP, o.Log, s.SetGeo)
-				for _, f := range files.tls() {
-					err = errors.Join(err, f.Reload())
-				}
-				return err
+				return errors.Join(geofile.Reload(o.GeoIP, o.Log, s.SetGeo), files.reload())
 			},
 		})
 	}
@@ -159,6 +206,9 @@ func (o Options) Run(ctx context.Context) error {
 	})
 	for _, f := range files.tls() {
 		g.Go(func() error { return f.Run(ctx) })
+	}
+	if files.tokens != nil {
+		g.Go(func() error { return files.tokens.Run(ctx) })
 	}
 	g.Go(func() error { return geofile.Watch(ctx, o.GeoIP, o.Log, s.SetGeo) })
 	return g.Wait()
@@ -203,10 +253,11 @@ nothing can be changed. It starts without etcd too, from --state-dir.`,
 	f.StringVar(&o.EtcdUser, "etcd-user", "", "`NAME` of the etcd user, where etcd has authentication on")
 	f.StringVar(&o.EtcdPassword, "etcd-password", "", "its `PASSWORD`; others see a command line: better in FAIRLEAD_ETCD_PASSWORD or a file")
 	f.StringVar(&o.GRPC, "grpc", ":7443", "`ADDRESS` of the API and of the streams of agents and nameservers, over mutual TLS")
-	f.StringVar(&o.HTTP, "http", ":8080", "`ADDRESS` of /metrics, /healthz, /readyz and the API as REST under /v1 (callers of /v1 need a certificate; /v1/openapi.json describes it)")
+	f.StringVar(&o.HTTP, "http", ":8080", "`ADDRESS` of /metrics, /healthz, /readyz and the API as REST under /v1 (callers of /v1 need a certificate or a token; /v1/openapi.json describes it)")
 	f.StringVar(&o.StateDir, "state-dir", "/var/lib/fairlead/controller", "the `DIR` of the last verified generations, to start from while etcd is away; empty: none are kept")
 	f.StringVar(&o.GeoIP, "geoip", "", "an MMDB `FILE` (GeoLite2, GeoIP2, DB-IP), read again when it changes; default: the built-in country data")
 	o.TLS.Flags(f)
+	f.StringVar(&o.Tokens, "tokens", "", "the `FILE` of people's tokens, YAML, as fairlead pki token makes its entries, for its owner only and read again when it changes; callers then need no certificate; default: none are taken")
 	options.Secret(f, "etcd-password")
 	return c
 }
