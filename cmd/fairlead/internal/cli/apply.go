@@ -6,29 +6,23 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
 )
 
-const (
-	// maxRequest lies below the controllers' 64 MiB.
-	maxRequest = 60 << 20
-	// maxWait is as long as a controller waits.
-	maxWait = 5 * time.Minute
-)
+// maxRequest lies below the controllers' 64 MiB.
+const maxRequest = 60 << 20
 
 type applyOptions struct {
 	files  []string
 	prune  bool
 	dryRun bool
 	reason string
-	wait   time.Duration
+	wait   waitFlag
 	output format
 }
 
@@ -41,7 +35,7 @@ func (a *app) applyCommand() *cobra.Command {
 not in the files is deleted; overrides (drains) are never touched.
 
 ` + fileHelp,
-		Example: "  fairlead apply -f conf/ --prune --reason \"add ap-south\" --wait 10s",
+		Example: "  fairlead apply -f conf/ --prune --reason \"add ap-south\" --wait",
 		RunE:    func(c *cobra.Command, args []string) error { return a.apply(c.Context(), o, args) },
 	}
 	fileFlag(c, &o.files)
@@ -49,7 +43,7 @@ not in the files is deleted; overrides (drains) are never touched.
 	f.BoolVar(&o.prune, "prune", false, "also delete every resource that is not in the files")
 	f.BoolVar(&o.dryRun, "dry-run", false, "validate and compare, change nothing")
 	f.StringVar(&o.reason, "reason", "", "why; kept with the change")
-	waitFlag(c, &o.wait)
+	waitFlagOf(c, &o.wait, false)
 	outputFlag(c, &o.output, "what changes")
 	return c
 }
@@ -71,28 +65,8 @@ whether or not there are differences (-o name prints nothing when there are none
 	return c
 }
 
-// waitFlag adds --wait.
-func waitFlag(c *cobra.Command, wait *time.Duration) {
-	c.Flags().DurationVar(wait, "wait", 0, "wait so long, as 10s, for every nameserver to serve the change; exit code 3 if one does not")
-}
-
-// waiting checks --wait.
-func waiting(wait time.Duration) (*durationpb.Duration, error) {
-	switch {
-	case wait < 0, wait > maxWait:
-		return nil, usagef("--wait %v: want 0s to %s", wait, exact(maxWait))
-	case wait == 0:
-		return nil, nil
-	}
-	return durationpb.New(wait), nil
-}
-
 func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 	paths, err := named(o.files, args)
-	if err != nil {
-		return err
-	}
-	wait, err := waiting(o.wait)
 	if err != nil {
 		return err
 	}
@@ -104,24 +78,29 @@ func (a *app) apply(ctx context.Context, o applyOptions, args []string) error {
 	if err != nil {
 		return err
 	}
-	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
-		stop := a.progress(o.wait > 0 && !o.dryRun, "waiting for the nameservers")
-		resp, err := send(ctx, c, docs, &pb.ApplyRequest{Prune: o.prune, DryRun: o.dryRun, Reason: o.reason, Wait: wait})
-		stop()
-		if err != nil {
-			return err
-		}
-		if o.output != formatJSON && o.output != formatYAML { // there they are in the answer
-			for _, text := range resp.GetWarnings() {
-				fmt.Fprintf(a.Err, "warning: %s\n", clean(text))
-			}
-		}
-		err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
-			printChanges(p, resp, o.dryRun)
-			printConvergence(p, resp.GetConvergence())
-		})
-		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
+	began := a.Now()
+	var resp *pb.ApplyResponse
+	err = a.with(ctx, 0, func(ctx context.Context, c *client) (err error) {
+		resp, err = send(ctx, c, docs, &pb.ApplyRequest{Prune: o.prune, DryRun: o.dryRun, Reason: o.reason})
+		return err
 	})
+	if err != nil {
+		return err
+	}
+	if o.output != formatJSON && o.output != formatYAML { // there they are in the answer
+		for _, text := range resp.GetWarnings() {
+			fmt.Fprintf(a.Err, "warning: %s\n", clean(text))
+		}
+	}
+	var late error
+	if !o.dryRun {
+		resp.Convergence, late = a.followed(ctx, resp.GetGeneration(), began, o.wait)
+	}
+	err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
+		printChanges(p, resp, o.dryRun)
+		printConvergence(p, resp.GetConvergence())
+	})
+	return errors.Join(err, late)
 }
 
 // send applies resources. Errors about a field have their place in the files.
@@ -152,7 +131,7 @@ func Apply(ctx context.Context, controller string, files []string, inline []byte
 	if err != nil {
 		return err
 	}
-	c, err := dial(flagController, []string{controller}, security{})
+	c, err := dial(flagController, []string{controller}, security{}, nil)
 	if err != nil {
 		return err
 	}
@@ -170,20 +149,4 @@ func printConvergence(p *printer, c *pb.Convergence) {
 	case len(c.GetMissing()) == 0:
 		p.linef(plain, "no nameserver is registered or connected")
 	}
-}
-
-// converged is nil when every nameserver serves the generation.
-func converged(c *pb.Convergence, g *pb.Generation, wait time.Duration) error {
-	if len(c.GetMissing()) == 0 {
-		return nil
-	}
-	var missing []string
-	for _, name := range c.GetMissing() {
-		if why := c.GetReasons()[name]; why != "" {
-			name += " (" + why + ")"
-		}
-		missing = append(missing, name)
-	}
-	return notConvergedError{fmt.Errorf("not converged: after %s, generation %v is not served by %s; `fairlead status` says more",
-		exact(wait), generation(g), strings.Join(missing, ", "))}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,9 +16,9 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
-	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
+	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
 // maxResponse bounds an answer: an apply answers with each resource that it
@@ -46,7 +47,7 @@ func (a *app) connect() (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := dial(flagController, s.controllers, sec)
+	c, err := dial(flagController, s.controllers, sec, nil)
 	if err == nil {
 		c.conns.patience = a.patience
 	}
@@ -55,12 +56,14 @@ func (a *app) connect() (*client, error) {
 
 // The flags that say whom to call.
 const (
-	flagController = "--controller"
-	flagNameserver = "--nameserver"
+	flagController  = "--controller"
+	flagNameserver  = "--nameserver"
+	flagNameservers = "--nameservers"
 )
 
-// dial prepares connections to the addresses that a flag names.
-func dial(flag string, addrs []string, sec security) (*client, error) {
+// dial prepares connections to the addresses that a flag names, of whom is expected
+// there; nil: anybody of the role.
+func dial(flag string, addrs []string, sec security, expect func(identity.Identity) error) (*client, error) {
 	c := &controllers{flag: flag, security: sec}
 	var errs []error
 	for _, addr := range addrs {
@@ -69,7 +72,7 @@ func dial(flag string, addrs []string, sec security) (*client, error) {
 			errs = append(errs, err)
 			continue
 		}
-		conn, err := ops.Dial(addr, sec.credentials(flag))
+		conn, err := sec.dial(flag, addr, expect)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -99,7 +102,11 @@ func (a *app) with(ctx context.Context, wait time.Duration, do func(context.Cont
 	defer c.close()
 	ctx, cancel := context.WithTimeout(ctx, a.timeout+wait)
 	defer cancel()
-	return do(ctx, c)
+	err = do(ctx, c)
+	if err == nil {
+		a.keepNameservers(ctx, c, false)
+	}
+	return err
 }
 
 // newRequestID names one change: sent again, to another controller even, it
@@ -172,6 +179,9 @@ func (c *controllers) invoke(ctx context.Context, method string, args, reply any
 	return c.unavailable(failed, write)
 }
 
+// answerer is the controller that answered last.
+func (c *controllers) answerer() string { return c.all[c.next].addr }
+
 // NewStream implements grpc.ClientConnInterface.
 func (c *controllers) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	return c.all[c.next].conn.NewStream(ctx, desc, method, opts...)
@@ -187,11 +197,19 @@ type attempt struct {
 // unavailable makes one sentence of all attempts.
 func (c *controllers) unavailable(failed []attempt, write bool) error {
 	var said, silent []string
-	broke := false
+	broke, advice := false, ""
 	for _, f := range failed {
 		why, kind := dialReason(f.message, c.flag, c.security)
+		if before, after, ok := strings.Cut(why, "; "+instead); ok {
+			why, advice = before, instead+after // told once
+		}
 		switch {
 		case f.reached && kind == answered, kind == insecure:
+			// What several say is said once.
+			if i := slices.IndexFunc(said, func(s string) bool { return strings.HasSuffix(s, ": "+why) }); i >= 0 {
+				said[i] = strings.TrimSuffix(said[i], ": "+why) + ", " + f.addr + ": " + why
+				continue
+			}
 			said = append(said, f.addr+": "+why)
 		case f.reached:
 			silent = append(silent, f.addr+" (the connection broke: "+why+")")
@@ -215,10 +233,10 @@ func (c *controllers) unavailable(failed []attempt, write bool) error {
 	case broke && write:
 		msg += maybeMade
 	case len(said) == 0:
-		msg += ": is " + map[string]string{flagController: "a controller", flagNameserver: "a nameserver"}[c.flag] + " running there? " +
+		msg += ": is " + "a " + roles[c.flag].String() + " running there? " +
 			c.flag + " names another"
 	}
-	return &callError{st: status.New(codes.Unavailable, msg)}
+	return &callError{st: status.New(codes.Unavailable, msg), advice: advice}
 }
 
 // failure is what an UNAVAILABLE is about.

@@ -171,6 +171,9 @@ func TestListOfOneGeneration(t *testing.T) {
 	calls := 0
 	moves := 2
 	addr := serve(t, &fake{list: func(r *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {
+		if r.GetKind() == config.KindNameserver { // to be kept
+			return &pb.ListResourcesResponse{}, nil
+		}
 		calls++
 		if r.GetPageToken() == "" {
 			return &pb.ListResourcesResponse{Resources: agents[:1], NextPageToken: "agents/b", Generation: gen(int64(calls))}, nil
@@ -190,32 +193,37 @@ func TestListOfOneGeneration(t *testing.T) {
 	run(t, "", "export", "--controller", addr).want(t, exitFailed, "the configuration changed 5 times while it was read: try again")
 }
 
+// oneLate are two nameservers of which the second does not serve a revision yet.
+func oneLate(revision int64) []*pb.NameserverStatus {
+	return []*pb.NameserverStatus{
+		{Nameserver: "ns-1", Registered: true, Connected: true, Generation: gen(revision)},
+		{Nameserver: "ns-2", Registered: true, Connected: true, Generation: gen(revision - 1)},
+	}
+}
+
 // Waiting ends with exit code 3 and the names of those that are missing.
 func TestNotConverged(t *testing.T) {
-	var waited time.Duration
 	late := &pb.Convergence{Serving: []string{"ns-1"}, Missing: []string{"ns-2", "ns-3"},
 		Reasons: map[string]string{"ns-3": "it is not connected to this controller"}}
 	addr := serve(t, &fake{
 		apply: func(r *pb.ApplyRequest) (*pb.ApplyResponse, error) {
-			waited = r.GetWait().AsDuration()
-			return &pb.ApplyResponse{Generation: gen(9), Convergence: late}, nil
+			if r.GetWait() != nil {
+				t.Error("the controller is asked to wait")
+			}
+			return &pb.ApplyResponse{Generation: gen(9)}, nil
+		},
+		status: func() (*pb.GetStatusResponse, error) {
+			return &pb.GetStatusResponse{Nameservers: append(oneLate(9), &pb.NameserverStatus{Nameserver: "ns-3", Registered: true})}, nil
 		},
 		drain: func(r *pb.DrainRegionRequest) (*pb.DrainRegionResponse, error) {
-			waited = r.GetWait().AsDuration()
 			o := &pb.Override{Id: "1", Action: pb.OverrideAction_OVERRIDE_ACTION_DRAIN, Scope: &pb.OverrideScope{Region: r.GetRegion()}, Author: "a", Reason: r.GetReason()}
 			return &pb.DrainRegionResponse{Override: o, Generation: gen(10), Convergence: late}, nil
 		},
 	})
-	r := run(t, agent("a"), "apply", "-f", "-", "--wait", "1s", "--controller", addr)
-	r.want(t, exitNotConverged, "served by ns-1\n", "fairlead: not converged: after 1s, generation 1.9 is not served by ns-2, ns-3 (it is not connected to this controller); `fairlead status` says more\n")
-	if waited != time.Second {
-		t.Errorf("waited %v", waited)
-	}
-	r = run(t, "", "region", "drain", "us-east", "--reason", "x", "--wait", "2s", "--controller", addr, "-o", "json")
-	r.want(t, exitNotConverged, `"missing": [`, "generation 1.10 is not served by ns-2, ns-3")
-	if waited != 2*time.Second {
-		t.Errorf("waited %v", waited)
-	}
+	r := run(t, agent("a"), "apply", "-f", "-", "--wait", "50ms", "--controller", addr)
+	r.want(t, exitNotConverged, "served by ns-1\n", "fairlead: not converged: after 50ms, generation 1.9 is not served by ns-2, ns-3 (not connected); `fairlead status` says more\n")
+	r = run(t, "", "region", "drain", "us-east", "--reason", "x", "--wait", "50ms", "--controller", addr, "-o", "json")
+	r.want(t, exitNotConverged, `"missing": [`, `"converged": false`, "after 50ms, generation 1.10 is not served by ns-1, ns-2, ns-3 (not connected)")
 }
 
 // What is allowed and perhaps not meant is told beside what changes.
@@ -236,11 +244,15 @@ func TestWarnings(t *testing.T) {
 func TestAsAsked(t *testing.T) {
 	made := sampleOverrides()[0]
 	made.ExpireTime.Seconds = made.GetCreateTime().GetSeconds() + 7200
-	ask := func(author, reason string, lasts time.Duration) *pb.DrainRegionRequest {
-		return &pb.DrainRegionRequest{Author: author, Reason: reason, ExpireAfter: durationpb.New(lasts)}
+	type asked struct {
+		leverOptions
+		window
+	}
+	ask := func(author, reason string, lasts time.Duration) asked {
+		return asked{leverOptions{author: author, reason: reason}, window{expires: durationpb.New(lasts)}}
 	}
 	for _, c := range []struct {
-		req  *pb.DrainRegionRequest
+		req  asked
 		want bool
 	}{
 		{ask("", made.Reason, 2*time.Hour), true},
@@ -249,9 +261,15 @@ func TestAsAsked(t *testing.T) {
 		{ask("", "another", 2*time.Hour), false},
 		{ask("", made.Reason, 4*time.Hour), false},
 		{ask("", made.Reason, 0), false},
+		{ask("", made.Reason, time.Second), false},
+		{asked{leverOptions: leverOptions{reason: made.Reason}}, true}, // as the policy says
 	} {
-		if got := asAsked(made, c.req); got != c.want {
+		if got := asAsked(made, c.req.leverOptions, c.req.window); got != c.want {
 			t.Errorf("%v: %v, want %v", c.req, got, c.want)
 		}
+	}
+	made.ExpireTime = nil // never, which is no short time
+	if soon := ask("", made.Reason, time.Second); asAsked(made, soon.leverOptions, soon.window) {
+		t.Error("one that never expires was taken for one that expires in 1s")
 	}
 }

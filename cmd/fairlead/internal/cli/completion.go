@@ -44,7 +44,7 @@ resources. For names a controller is asked, for a second at most.`, subs...)
 // suggest asks a controller for completions. Errors mean that there are none:
 // a command line that is being typed is no place for them.
 func (a *app) suggest(c *cobra.Command, typed string, ask func(context.Context, *client) []string) ([]string, cobra.ShellCompDirective) {
-	a.Err = io.Discard
+	a.Err, a.completing = io.Discard, true
 	if a.settle(c) != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
+	"github.com/fairlead-dns/fairlead/cmd/internal/tokenfile"
 	"github.com/fairlead-dns/fairlead/regions/identity"
 )
 
@@ -29,6 +30,7 @@ fairlead/config.yaml in your configuration directory ($XDG_CONFIG_HOME, else
       tlsKey: alice.key
       tlsCA: ca.crt
       author: alice
+    # tokenFile: alice.token  # in place of tlsCert and tlsKey
   options:                  # for flags that are not given, of any command
     timeout: 30s
     output: wide
@@ -140,8 +142,13 @@ func (a *app) printContext(p *printer, all *contexts, name string, s savedContex
 	show("Certificate", s.TLSCert)
 	show("Key", s.TLSKey)
 	show("CA", s.TLSCA)
+	show("Token", s.TokenFile)
 	show("Author", s.Author)
-	if s.TLSCert == "" {
+	switch {
+	case s.TLSCert == "" && s.TokenFile != "":
+		show("Security", "TLS; you are who the token says")
+		return
+	case s.TLSCert == "":
 		show("Security", "none: plain text, to this machine only")
 		return
 	}
@@ -182,9 +189,10 @@ directory of the contexts are kept relative to it.`,
 	f.StringVar(&given.TLSCert, "tls-cert", "", "your certificate, PEM")
 	f.StringVar(&given.TLSKey, "tls-key", "", "its key, PEM")
 	f.StringVar(&given.TLSCA, "tls-ca", "", "the CA certificates of the installation, PEM")
+	f.StringVar(&given.TokenFile, "token-file", "", "a file that holds your token, in place of a certificate")
 	f.StringVar(&given.Author, "author", "", "who decides your drains")
 	// What is to be written down is said outright.
-	options.CommandLineOnly(f, "controllers", "tls-cert", "tls-key", "tls-ca", "author")
+	options.CommandLineOnly(f, "controllers", "tls-cert", "tls-key", "tls-ca", "token-file", "author")
 	return c
 }
 
@@ -209,7 +217,7 @@ func (a *app) setContext(f *pflag.FlagSet, name string, given savedContext) erro
 		path      bool
 	}{
 		{"tls-cert", &s.TLSCert, &given.TLSCert, true}, {"tls-key", &s.TLSKey, &given.TLSKey, true},
-		{"tls-ca", &s.TLSCA, &given.TLSCA, true}, {"author", &s.Author, &given.Author, false},
+		{"tls-ca", &s.TLSCA, &given.TLSCA, true}, {"token-file", &s.TokenFile, &given.TokenFile, true}, {"author", &s.Author, &given.Author, false},
 	} {
 		if !f.Changed(field.flag) {
 			continue
@@ -224,7 +232,7 @@ func (a *app) setContext(f *pflag.FlagSet, name string, given savedContext) erro
 	}
 	switch {
 	case !changed:
-		return usagef("nothing to set: give --controllers, --tls-cert, --tls-key, --tls-ca or --author")
+		return usagef("nothing to set: give --controllers, --tls-cert, --tls-key, --tls-ca, --token-file or --author")
 	case len(s.Controllers) == 0:
 		return usagef("missing --controllers HOST:PORT,…: a context without any leads nowhere")
 	}
@@ -272,6 +280,14 @@ func keepPath(dir, path string) (string, error) {
 
 // warnOfContext says what would fail later.
 func (a *app) warnOfContext(s savedContext) {
+	if s.TokenFile != "" {
+		if _, err := tokenfile.Read(s.TokenFile); err != nil {
+			fmt.Fprintf(a.Err, "warning: %s\n", cleanLines(err.Error()))
+		}
+		if s.TLSCert == "" {
+			return
+		}
+	}
 	if s.tls() {
 		if files, err := openTLS(s.TLSCert, s.TLSKey, s.TLSCA, a.Now); err != nil {
 			fmt.Fprintf(a.Err, "warning: %s\n", cleanLines(err.Error()))

@@ -42,6 +42,7 @@ type savedContext struct {
 	TLSCert     string   `yaml:"tlsCert,omitempty" json:"tlsCert,omitempty"`
 	TLSKey      string   `yaml:"tlsKey,omitempty" json:"tlsKey,omitempty"`
 	TLSCA       string   `yaml:"tlsCA,omitempty" json:"tlsCA,omitempty"`
+	TokenFile   string   `yaml:"tokenFile,omitempty" json:"tokenFile,omitempty"`
 	Author      string   `yaml:"author,omitempty" json:"author,omitempty"`
 }
 
@@ -50,7 +51,7 @@ func (s savedContext) tls() bool { return s.TLSCert != "" || s.TLSKey != "" || s
 
 // absolute returns the context with the paths that mean the same anywhere.
 func (s savedContext) absolute(dir string) savedContext {
-	for _, p := range []*string{&s.TLSCert, &s.TLSKey, &s.TLSCA} {
+	for _, p := range []*string{&s.TLSCert, &s.TLSKey, &s.TLSCA, &s.TokenFile} {
 		if *p != "" && !filepath.IsAbs(*p) {
 			*p = filepath.Join(dir, *p)
 		}
@@ -66,7 +67,10 @@ func (s savedContext) check() error {
 			errs = append(errs, fmt.Errorf("controllers: %q: want HOST:PORT", addr))
 		}
 	}
-	if s.tls() && (s.TLSCert == "" || s.TLSKey == "" || s.TLSCA == "") {
+	switch certificate := s.TLSCert != "" || s.TLSKey != ""; {
+	case s.TokenFile != "" && s.TLSCA == "":
+		errs = append(errs, errors.New("tokenFile needs tlsCA: a token is sent over TLS alone"))
+	case (certificate || s.TokenFile == "" && s.tls()) && (s.TLSCert == "" || s.TLSKey == "" || s.TLSCA == ""):
 		errs = append(errs, errors.New("TLS needs tlsCert, tlsKey and tlsCA, all three or none"))
 	}
 	return errors.Join(errs...)
@@ -165,7 +169,8 @@ func (p *contextParser) context(n *yaml.Node, at string) (s savedContext) {
 	p.fields(n, at, map[string]func(*yaml.Node, string){
 		"controllers": func(n *yaml.Node, at string) { s.Controllers = p.texts(n, at) },
 		"tlsCert":     set(&s.TLSCert), "tlsKey": set(&s.TLSKey), "tlsCA": set(&s.TLSCA),
-		"author": set(&s.Author),
+		"tokenFile": set(&s.TokenFile),
+		"author":    set(&s.Author),
 	})
 	if err := s.check(); err != nil && len(p.errs) == had {
 		for _, line := range strings.Split(err.Error(), "\n") {

@@ -142,7 +142,7 @@ func (s savedContext) edit(n *yaml.Node) {
 		list.Content = items
 		set(n, "controllers", list)
 	}
-	for _, f := range []struct{ key, text string }{{"tlsCert", s.TLSCert}, {"tlsKey", s.TLSKey}, {"tlsCA", s.TLSCA}, {"author", s.Author}} {
+	for _, f := range []struct{ key, text string }{{"tlsCert", s.TLSCert}, {"tlsKey", s.TLSKey}, {"tlsCA", s.TLSCA}, {"tokenFile", s.TokenFile}, {"author", s.Author}} {
 		setText(n, f.key, f.text)
 	}
 }

@@ -49,7 +49,7 @@ func (a *app) describe(ctx context.Context, args []string) error {
 		case config.KindRegion, config.KindAgent, config.KindNameserver:
 			var st *pb.GetStatusResponse
 			if st, err = c.GetStatus(ctx, &pb.GetStatusRequest{}); err == nil {
-				describeMember(p, kind, config.Name(r), st)
+				describeMember(p, kind, config.Name(r), st, c.placer(ctx))
 			}
 		}
 		if err != nil {
@@ -180,7 +180,8 @@ func verdictWord(s pb.HealthStatus) string {
 }
 
 // describeMember prints what status says of one region, agent or nameserver.
-func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse) {
+func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse, place func(*pb.OverrideScope) *pb.OverrideScope) {
+	var in held
 	one := &pb.GetStatusResponse{Generation: st.GetGeneration()}
 	switch kind {
 	case config.KindRegion:
@@ -189,11 +190,8 @@ func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse) {
 				one.Regions = append(one.Regions, r)
 			}
 		}
-		for _, o := range st.GetOverrides() {
-			if o.GetScope().GetRegion() == name {
-				one.Overrides = append(one.Overrides, o)
-			}
-		}
+		in = heldOf(&pb.ListOverridesResponse{Overrides: st.GetOverrides(), Scheduled: st.GetScheduled(), BreakGlass: st.GetBreakGlass()}, nil, &pb.OverrideScope{Region: name}, place)
+		one.Overrides, one.BreakGlass = append(in.all, in.parts...), in.glass
 	case config.KindAgent:
 		for _, g := range st.GetAgents() {
 			if g.GetAgent() == name {
@@ -221,6 +219,8 @@ func describeMember(p *printer, kind, name string, st *pb.GetStatusResponse) {
 		if len(one.GetOverrides()) == 0 {
 			p.linef(plain, "no overrides")
 		}
+		titled(p, "SCHEDULED", overrideTable(p, in.scheduled))
+		printBreakGlass(p, breakGlassTitle, orAdopt, in.glass)
 		describeLatches(p, st, func(l *pb.Latch) bool { return l.GetRegion() == name })
 	}
 }

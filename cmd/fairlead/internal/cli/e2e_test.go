@@ -130,7 +130,7 @@ func TestOperator(t *testing.T) {
 	// Nobody can confirm: ns-1 is registered and not there.
 	r := run(t, "", "region", "drain", "eu-west", "--reason", "fibre cut", "--author", "alice", "--expire-after", "2h", "--wait", "10ms")
 	r.want(t, exitNotConverged, "region eu-west is drained; generation 1.", "fibre cut", "not converged: after 10ms", "is not served by ns-1")
-	run(t, "", "region", "drain", "eu-west", "--reason", "another", "--expire-after", "1h").want(t, exitDone, "region eu-west was drained already; that drain stays", "fibre cut")
+	run(t, "", "region", "drain", "eu-west", "--reason", "another", "--expire-after", "1h").want(t, exitDone, "region eu-west was drained already, since ", "; that drain stays", "fibre cut")
 	run(t, "", "region", "drain", "eu-wst", "--reason", "x").want(t, exitFailed, `no region "eu-wst" (did you mean "eu-west"?)`)
 	run(t, "", "region", "drain", "us-east", "--availability-zone", "q", "--reason", "x").want(t, exitFailed, `no availability zone "q"`)
 	run(t, "", "region", "drain", "eu-west", "--service", "www.example.test", "--reason", "narrow").want(t, exitDone, "region eu-west, service www.example.test is drained")
@@ -142,6 +142,29 @@ func TestOperator(t *testing.T) {
 	run(t, "", "describe", "svc", "*.apps.example.test").want(t, exitDone, "192.0.2.20")
 	run(t, "", "describe", "ns/ns-1").want(t, exitDone, "kind: Nameserver", "not connected")
 	run(t, "", "__complete", "region", "drain", "").want(t, exitDone, "eu-west\nus-east\n")
+
+	// The other region is the last: the rules refuse it, and force passes them.
+	run(t, "", "region", "drain", "us-east", "--reason", "x", "--dry-run").want(t, exitFailed, "min-regions", "us-east", "IN SERVICE")
+	run(t, "", "region", "drain", "us-east", "--reason", "x").want(t, exitFailed, "min-regions", "would pass: ", "fairlead region drain us-east --reason x --force\n", "the safety rules refuse it (min-regions")
+	run(t, "", "endpoint", "force-down", "www.example.test/us-1", "--reason", "disk", "--force").want(t, exitDone, "service www.example.test, endpoint us-1 is forced down, past the safety rules by force")
+	eventually(t, "force-down", "override", "list")
+	run(t, "", "endpoint", "release", "www.example.test/us-1", "--reason", "new disk").want(t, exitDone, "endpoint us-1 is no longer forced")
+	run(t, "", "region", "drain", "us-east", "--reason", "switches", "--start", "+1h", "--end", "+2h", "--force").want(t, exitDone, "region us-east will be drained at ", "(in 1h)")
+	scheduled := strings.Fields(eventually(t, "us-east", "__complete", "override", "end", "").out)
+	run(t, "", "override", "list").want(t, exitDone, "SCHEDULED", "switches")
+	for _, word := range scheduled {
+		if strings.Contains(word, "-") && len(word) > 10 { // an id; those of the drains of eu-west stay
+			run(t, "", "override", "end", word, "--reason", "not tonight", "--etag", "stale").want(t, exitFailed, "etag")
+		}
+	}
+	run(t, "", "override", "end", "none", "--reason", "x").want(t, exitFailed, "there is no override none; nothing was changed")
+	run(t, "", "region", "undrain", "us-east", "--reason", "not tonight").want(t, exitDone, "region us-east is no longer drained")
+	run(t, "", "override", "end", "bg-none", "--reason", "x").want(t, exitFailed, `break-glass record "bg-none"`)
+	run(t, "", "events", "--result", "refused", "-o", "wide").want(t, exitDone, "refused", "min-regions: ", "asked for: drain of region us-east")
+	run(t, "", "events", "--actor", "alice", "--action", "override", "--since", "1h", "-o", "name").want(t, exitDone)
+	run(t, "", "events", "--since", "2099-01-01T00:00:00Z").want(t, exitDone, "no events")
+	run(t, "", "explain", "www.example.test", "--client", "193.0.6.139", "--type", "AAAA").want(t, exitDone,
+		"The same through dig, from where it may ask: dig @127.0.0.1 -p 8053 +tcp CH TXT _aaaa.www.example.test.explain.fairlead. +subnet=193.0.6.139")
 
 	run(t, "", "region", "undrain", "eu-west", "--reason", "mended", "-o", "name").want(t, exitDone, "overrides/")
 	run(t, "", "region", "undrain", "eu-west", "--reason", "mended").want(t, exitDone, "region eu-west had no drain; nothing was changed")

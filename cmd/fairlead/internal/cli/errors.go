@@ -62,6 +62,7 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 	var late notConvergedError
 	var wrong mistakes
 	var file fileError
+	var refused *refusedError
 	switch {
 	case errors.As(err, &file):
 		text := cleanLines(err.Error())
@@ -78,6 +79,9 @@ func (a *app) report(cmd *cobra.Command, err error) int {
 		return exitNotConverged
 	case errors.As(err, &wrong):
 		fmt.Fprintf(a.Err, "%s\nfairlead: %s\n", cleanLines(wrong.Error()), wrong.summary())
+	case errors.As(err, &refused):
+		fmt.Fprint(a.Err, refused.table)
+		fmt.Fprintf(a.Err, "fairlead: %s\n", cleanLines(err.Error()))
 	default:
 		fmt.Fprintf(a.Err, "fairlead: %s\n", cleanLines(err.Error()))
 	}
@@ -97,6 +101,8 @@ type callError struct {
 	addr string
 	st   *status.Status
 	note string // appended, as what to do
+	// advice is what a server says can be done instead; a line of its own.
+	advice string
 }
 
 func (e *callError) GRPCStatus() *status.Status { return e.st }
@@ -125,8 +131,14 @@ func (e *callError) Error() string {
 	default:
 		msg = meanings[code] + msg
 	}
+	if e.advice != "" {
+		return msg + e.note + "\n" + e.advice
+	}
 	return msg + e.note
 }
+
+// instead begins what a controller that cannot write says can be done.
+const instead = "another controller may reach etcd"
 
 const maybeMade = "; the change may have been made or not: look, or repeat the command, which does no harm"
 

@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions/config"
@@ -29,7 +33,8 @@ how the regions rank for it, which of them serve, and on what evidence.
 
 A controller explains from the newest generation. With --nameserver, that
 nameserver explains from what it answers with at this moment. Both choose by the
-same code that answers queries.`,
+same code that answers queries. dig tells it too, where a nameserver allows that
+(fairlead-authdns --debug-clients); the command for it is printed below.`,
 		Example:           "  fairlead explain www.example.test --client 193.0.6.139",
 		Args:              exactly("NAME"),
 		ValidArgsFunction: a.completeName("service"),
@@ -38,7 +43,7 @@ same code that answers queries.`,
 	f := c.Flags()
 	f.StringVar(&o.client, "client", "", "the client's address or prefix, as 193.0.6.139 or 193.0.6.0/24")
 	f.StringVar(&o.qtype, "type", "A", "A, AAAA or CNAME")
-	f.StringVar(&o.nameserver, "nameserver", "", "ask this nameserver: a Nameserver resource, or HOST:PORT")
+	f.StringVar(&o.nameserver, "nameserver", "", "ask this nameserver, at its own generation: a Nameserver resource, or HOST:PORT")
 	outputFlag(c, &o.output, "the answers")
 	_ = c.RegisterFlagCompletionFunc("nameserver", a.completeFlag("nameserver"))
 	_ = c.RegisterFlagCompletionFunc("type", cobra.FixedCompletions([]string{"A", "AAAA", "CNAME"}, cobra.ShellCompDirectiveNoFileComp))
@@ -50,34 +55,47 @@ func (a *app) explain(ctx context.Context, o explainOptions, name string) error 
 		return usagef("missing --client ADDR: an address or a prefix, as 193.0.6.139 or 193.0.6.0/24")
 	}
 	req := &pb.ExplainRequest{Name: name, Type: o.qtype, Client: o.client}
+	dns := ""
+	var unseen []*pb.BreakGlassStatus
 	show := func(ctx context.Context, c *client) error {
 		x, err := c.Explain(ctx, req)
 		if err != nil {
 			return err
 		}
-		return a.emit(o.output, x, x.GetAnswers(), func(p *printer) { printExplanation(p, req, x) })
+		return a.emit(o.output, x, x.GetAnswers(), func(p *printer) {
+			printExplanation(p, req, x)
+			for _, b := range unseen {
+				p.linef(yellow, "%s: a break-glass %s, which this does not know of; --nameserver %s does", strings.Join(b.GetNameservers(), ", "), recordWords(b.GetRecord()), b.GetNameservers()[0])
+			}
+			p.linef(plain, "The same through dig, from where it may ask: %s", digCommand(dns, req))
+		})
 	}
 	if o.nameserver == "" {
-		return a.with(ctx, 0, show)
-	}
-	addr := o.nameserver
-	if _, _, err := net.SplitHostPort(addr); err != nil {
-		if err := a.with(ctx, 0, func(ctx context.Context, c *client) error {
-			addr, err = nameserverAddress(ctx, c, o.nameserver)
-			return err
-		}); err != nil {
-			return err
+		for _, k := range a.keptNameservers().Nameservers {
+			if dns = k.DNS; dns != "" {
+				break
+			}
 		}
+		err := a.with(ctx, 0, func(ctx context.Context, c *client) error {
+			unseen = c.breakGlassOf(ctx, name)
+			return show(ctx, c)
+		})
+		return a.orAskNameservers(err, a.command("--nameserver", "NAME"))
 	}
+	n, err := a.nameserver(ctx, o.nameserver)
+	if err != nil {
+		return err
+	}
+	dns = n.DNS
 	settings, err := a.settings()
 	if err != nil {
 		return err
 	}
-	sec, err := a.secure(settings)
+	sec, err := a.secureNameservers(settings)
 	if err != nil {
 		return err
 	}
-	c, err := dial(flagNameserver, []string{addr}, sec)
+	c, err := dial(flagNameserver, []string{n.GRPC}, sec, n.identity())
 	if err != nil {
 		return err
 	}
@@ -88,16 +106,62 @@ func (a *app) explain(ctx context.Context, o explainOptions, name string) error 
 	return show(ctx, c)
 }
 
-// nameserverAddress is where a registered nameserver explains.
-func nameserverAddress(ctx context.Context, c *client, name string) (string, error) {
-	r, err := c.one(ctx, config.KindNameserver, name)
+// breakGlassOf are the break-glass records that stand at nameservers, and that may
+// hold endpoints of a service: a controller explains without them. Where they cannot
+// be listed, there are none.
+func (c *client) breakGlassOf(ctx context.Context, service string) (out []*pb.BreakGlassStatus) {
+	list, err := c.ListOverrides(ctx, &pb.ListOverridesRequest{PageSize: 1})
 	if err != nil {
-		return "", err
+		return nil
 	}
-	if addr := r.GetNameserver().GetSpec().GetGrpc(); addr != "" {
-		return addr, nil
+	service = strings.ToLower(strings.TrimSuffix(service, "."))
+	for _, b := range list.GetBreakGlass() {
+		of := b.GetRecord().GetScope().GetService()
+		if stands(b.GetRecord()) && len(b.GetNameservers()) > 0 && (of == "" || of == service) {
+			out = append(out, b)
+		}
 	}
-	return "", fmt.Errorf("nameservers %q has no spec.grpc, so where it listens is not known: add it, or give --nameserver HOST:PORT", name)
+	return out
+}
+
+// nameserver is one that --nameserver names, by its address or as a controller knows
+// it; where no controller answers, as one did last.
+func (a *app) nameserver(ctx context.Context, name string) (n nameserver, err error) {
+	if _, _, err := net.SplitHostPort(name); err == nil {
+		return nameserver{GRPC: name}, nil
+	}
+	err = a.with(ctx, 0, func(ctx context.Context, c *client) error {
+		r, err := c.one(ctx, config.KindNameserver, name)
+		n = nameserverOf(r.GetNameserver())
+		return err
+	})
+	if code := status.Code(err); code == codes.Unavailable || code == codes.DeadlineExceeded {
+		kept := a.keptNameservers()
+		if i := slices.IndexFunc(kept.Nameservers, func(k nameserver) bool { return k.Name == strings.ToLower(name) }); i >= 0 {
+			fmt.Fprintf(a.Err, "no controller answers; where %s is was learnt %s ago\n", kept.Nameservers[i].Name, human(a.Now().Sub(kept.Learnt)))
+			n, err = kept.Nameservers[i], nil
+		}
+	}
+	if err != nil || n.GRPC != "" {
+		return n, err
+	}
+	return n, fmt.Errorf("nameservers %q has no spec.grpc, so where it listens is not known: add it, or give --nameserver HOST:PORT", name)
+}
+
+// digCommand is what asks a nameserver for the same explanation.
+func digCommand(dns string, req *pb.ExplainRequest) string {
+	at, port := "NAMESERVER", ""
+	if host, p, err := net.SplitHostPort(dns); err == nil {
+		at = host
+		if p != "53" {
+			port = " -p " + p
+		}
+	}
+	name := strings.TrimSuffix(req.GetName(), ".")
+	if t := strings.ToLower(req.GetType()); t != "" && t != "a" {
+		name = "_" + t + "." + name
+	}
+	return fmt.Sprintf("dig @%s%s +tcp CH TXT %s.explain.fairlead. +subnet=%s", at, port, name, req.GetClient())
 }
 
 // printExplanation tells the story from the client to the answer.
@@ -120,6 +184,8 @@ func printExplanation(p *printer, req *pb.ExplainRequest, x *pb.ExplainResponse)
 			break
 		}
 	}
+	titled(p, "OVERRIDES", overrideTable(p, x.GetOverrides()))
+	titled(p, "BREAK-GLASS", breakGlassTable(p, recordsOf(x)))
 	p.WriteByte('\n')
 	answers := strings.Join(x.GetAnswers(), ", ")
 	if answers == "" {
@@ -131,7 +197,22 @@ func printExplanation(p *printer, req *pb.ExplainRequest, x *pb.ExplainResponse)
 	fact(p, "Rung", x.GetRung())
 	p.WriteByte('\n')
 	p.linef(bold, "%s", sentence(x.GetSummary()))
-	p.linef(plain, "As %s sees it: %s, health state %s old.", x.GetSource(), inGeneration(x.GetGeneration()), millis(x.GetHealthAgeMillis()))
+	control := ""
+	if ms := x.GetControlAgeMillis(); p.wide && ms > 0 || silent(ms, controlOld) {
+		control = fmt.Sprintf(", known to be the newest %s ago", millis(ms))
+	}
+	p.linef(plain, "As %s sees it: %s%s, health state %s old.", x.GetSource(), inGeneration(x.GetGeneration()), control, millis(x.GetHealthAgeMillis()))
+}
+
+// controlOld is how old a generation's confirmation is before that is said.
+const controlOld = 10 * time.Second
+
+// recordsOf are the break-glass records of an explanation.
+func recordsOf(x *pb.ExplainResponse) (out []*pb.BreakGlassStatus) {
+	for _, r := range x.GetBreakGlass() {
+		out = append(out, &pb.BreakGlassStatus{Record: r})
+	}
+	return out
 }
 
 func fact(p *printer, name, value string) { p.linef(plain, "%-10s %s", name, value) }
@@ -159,10 +240,14 @@ func place(l *pb.ClientLocation) string {
 	if l.Latitude != nil && l.Longitude != nil {
 		parts = append(parts, fmt.Sprintf("at %.2f %.2f", l.GetLatitude(), l.GetLongitude()))
 	}
-	if len(parts) == 0 {
-		return out + ": the geo data do not say where that is"
+	by := ""
+	if l.GetDatabase() != "" {
+		by = " (" + l.GetDatabase() + ")"
 	}
-	return out + ": " + strings.Join(parts, ", ")
+	if len(parts) == 0 {
+		return out + ": the geo data do not say where that is" + by
+	}
+	return out + ": " + strings.Join(parts, ", ") + by
 }
 
 // rankings say what made a ranking.

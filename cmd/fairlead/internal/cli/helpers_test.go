@@ -27,7 +27,18 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv("FAIRLEAD_CONFIG", filepath.Join(os.DevNull, "none")); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	// Nor are the nameservers that they know.
+	cache, err := os.MkdirTemp("", "fairlead-cli-")
+	if err != nil {
+		panic(err)
+	}
+	if err := os.Setenv("XDG_CACHE_HOME", cache); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		_ = os.RemoveAll(cache)
+		os.Exit(code)
+	}))
 }
 
 // noon is the moment at which the printers print.
@@ -106,6 +117,14 @@ type fake struct {
 	status  func() (*pb.GetStatusResponse, error)
 	drain   func(*pb.DrainRegionRequest) (*pb.DrainRegionResponse, error)
 	explain func(*pb.ExplainRequest) (*pb.ExplainResponse, error)
+	// progress is nil at a controller of an older version.
+	progress func(*pb.GetOverrideProgressRequest) (*pb.GetOverrideProgressResponse, error)
+	stream   func(*pb.StreamEventsRequest, pb.InsightService_StreamEventsServer) error
+	create   func(*pb.CreateOverrideRequest) (*pb.CreateOverrideResponse, error)
+	remove   func(*pb.DeleteOverrideRequest) (*pb.DeleteOverrideResponse, error)
+	// listed is what overrides there are; nil: it cannot be told.
+	listed func() *pb.ListOverridesResponse
+	end    func(*pb.EndBreakGlassRequest) (*pb.EndBreakGlassResponse, error)
 
 	generations func(*pb.ListGenerationsRequest) (*pb.ListGenerationsResponse, error)
 	diff        func(*pb.DiffGenerationsRequest) (*pb.DiffGenerationsResponse, error)
@@ -122,6 +141,36 @@ func (f *fake) ReleaseLatch(_ context.Context, r *pb.ReleaseLatchRequest) (*pb.R
 
 func (f *fake) GetHistory(r *pb.GetHistoryRequest, s pb.InsightService_GetHistoryServer) error {
 	return f.history(r, s)
+}
+
+func (f *fake) GetOverrideProgress(ctx context.Context, r *pb.GetOverrideProgressRequest) (*pb.GetOverrideProgressResponse, error) {
+	if f.progress == nil {
+		return f.UnimplementedOverrideServiceServer.GetOverrideProgress(ctx, r)
+	}
+	return f.progress(r)
+}
+
+func (f *fake) ListOverrides(ctx context.Context, r *pb.ListOverridesRequest) (*pb.ListOverridesResponse, error) {
+	if f.listed == nil {
+		return f.UnimplementedOverrideServiceServer.ListOverrides(ctx, r)
+	}
+	return f.listed(), nil
+}
+
+func (f *fake) CreateOverride(_ context.Context, r *pb.CreateOverrideRequest) (*pb.CreateOverrideResponse, error) {
+	return f.create(r)
+}
+
+func (f *fake) DeleteOverride(_ context.Context, r *pb.DeleteOverrideRequest) (*pb.DeleteOverrideResponse, error) {
+	return f.remove(r)
+}
+
+func (f *fake) EndBreakGlass(_ context.Context, r *pb.EndBreakGlassRequest) (*pb.EndBreakGlassResponse, error) {
+	return f.end(r)
+}
+
+func (f *fake) StreamEvents(r *pb.StreamEventsRequest, s pb.InsightService_StreamEventsServer) error {
+	return f.stream(r, s)
 }
 
 func (f *fake) Explain(_ context.Context, r *pb.ExplainRequest) (*pb.ExplainResponse, error) {
@@ -155,11 +204,17 @@ func (f *fake) Apply(_ context.Context, r *pb.ApplyRequest) (*pb.ApplyResponse, 
 	return f.apply(r)
 }
 
-func (f *fake) ListResources(_ context.Context, r *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {
+func (f *fake) ListResources(ctx context.Context, r *pb.ListResourcesRequest) (*pb.ListResourcesResponse, error) {
+	if f.list == nil {
+		return f.UnimplementedCatalogServiceServer.ListResources(ctx, r)
+	}
 	return f.list(r)
 }
 
-func (f *fake) GetStatus(context.Context, *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
+func (f *fake) GetStatus(ctx context.Context, r *pb.GetStatusRequest) (*pb.GetStatusResponse, error) {
+	if f.status == nil {
+		return f.UnimplementedInsightServiceServer.GetStatus(ctx, r)
+	}
 	return f.status()
 }
 

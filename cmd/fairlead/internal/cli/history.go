@@ -193,7 +193,7 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Long: `Make the configuration of an older generation the current one, as a new
 generation: all of it, or nothing. It is checked like an apply. Drains that are
 in force stay.`,
-		Example:           "  fairlead config rollback 1.42 --reason \"the new policy is wrong\" --wait 10s",
+		Example:           "  fairlead config rollback 1.42 --reason \"the new policy is wrong\" --wait",
 		Args:              exactly("GENERATION"),
 		ValidArgsFunction: a.completeGeneration(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -204,7 +204,7 @@ in force stay.`,
 	f := c.Flags()
 	f.StringVar(&o.reason, "reason", "", "why; kept with the change")
 	f.BoolVar(&o.dryRun, "dry-run", false, "validate and compare, change nothing")
-	waitFlag(c, &o.wait)
+	waitFlagOf(c, &o.wait, false)
 	outputFlag(c, &o.output, "what changes")
 	return c
 }
@@ -219,27 +219,28 @@ func (a *app) rollback(ctx context.Context, o rollbackOptions) error {
 			return err
 		}
 	}
-	wait, err := waiting(o.wait)
-	if err != nil {
-		return err
-	}
-	req := &pb.RollbackGenerationRequest{Generation: to, RequestId: newRequestID(), Reason: o.reason, Wait: wait, DryRun: o.dryRun}
+	began := a.Now()
+	req := &pb.RollbackGenerationRequest{Generation: to, RequestId: newRequestID(), Reason: o.reason, DryRun: o.dryRun}
 	if req.Reason == "" {
 		req.Reason = "dry run" // required all the same
 	}
-	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
-		stop := a.progress(o.wait > 0 && !o.dryRun, "waiting for the nameservers")
-		resp, err := c.RollbackGeneration(ctx, req)
-		stop()
-		if err != nil {
-			return located(err, nil, "nothing was changed")
-		}
-		err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
-			printRollback(p, generation(to), resp, o.dryRun)
-			printConvergence(p, resp.GetConvergence())
-		})
-		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
+	var resp *pb.RollbackGenerationResponse
+	err = a.with(ctx, 0, func(ctx context.Context, c *client) (err error) {
+		resp, err = c.RollbackGeneration(ctx, req)
+		return err
 	})
+	if err != nil {
+		return located(err, nil, "nothing was changed")
+	}
+	var late error
+	if !o.dryRun {
+		resp.Convergence, late = a.followed(ctx, resp.GetGeneration(), began, o.wait)
+	}
+	err = a.emit(o.output, resp, changeNames(resp.GetChanges()), func(p *printer) {
+		printRollback(p, generation(to), resp, o.dryRun)
+		printConvergence(p, resp.GetConvergence())
+	})
+	return errors.Join(err, late)
 }
 
 func printRollback(p *printer, to regions.Generation, resp *pb.RollbackGenerationResponse, dryRun bool) {

@@ -130,7 +130,7 @@ func holds(g *pb.GuardStatus) string {
 type releaseOptions struct {
 	reason, author string
 	trip           uint64
-	wait           time.Duration
+	wait           waitFlag
 	output         format
 }
 
@@ -145,7 +145,7 @@ that the mass-withdrawal guard holds follow the quorum.
 
 What trips afterwards stands: a region that is still out of service trips its latch
 again. With --trip, nothing but that trip is released, however late the command is.`,
-		Example:           "  fairlead latch release failback/www.example.test/eu-west --reason \"replication has caught up\" --wait 10s",
+		Example:           "  fairlead latch release failback/www.example.test/eu-west --reason \"replication has caught up\" --wait",
 		Args:              exactly("LATCH"),
 		ValidArgsFunction: a.completeLatch,
 		RunE: func(c *cobra.Command, args []string) (err error) {
@@ -160,7 +160,7 @@ again. With --trip, nothing but that trip is released, however late the command 
 	f.StringVar(&o.author, "author", username(), "who decides it (a context can name you)")
 	options.NotInFile(f, "belongs into a context, under contexts", "author")
 	f.Uint64Var(&o.trip, "trip", 0, "release this trip only; 0: the one that stands")
-	waitFlag(c, &o.wait)
+	waitFlagOf(c, &o.wait, false)
 	outputFlag(c, &o.output, "the latch")
 	return c
 }
@@ -187,25 +187,25 @@ func (a *app) release(ctx context.Context, o releaseOptions, latch string) error
 	if err := wantReason(o.reason); err != nil {
 		return err
 	}
-	wait, err := waiting(o.wait)
+	began := a.Now()
+	req := &pb.ReleaseLatchRequest{Latch: latch, Reason: o.reason, Author: o.author, Trip: o.trip, RequestId: newRequestID()}
+	var now consequence
+	var resp *pb.ReleaseLatchResponse
+	err := a.with(ctx, 0, func(ctx context.Context, c *client) (err error) {
+		now = a.whatNow(ctx, c, service, region, o.trip)
+		resp, err = c.ReleaseLatch(ctx, req)
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	req := &pb.ReleaseLatchRequest{Latch: latch, Reason: o.reason, Author: o.author, Trip: o.trip, Wait: wait, RequestId: newRequestID()}
-	return a.with(ctx, o.wait, func(ctx context.Context, c *client) error {
-		now := a.whatNow(ctx, c, service, region, o.trip)
-		stop := a.progress(o.wait > 0, "waiting for the nameservers")
-		resp, err := c.ReleaseLatch(ctx, req)
-		stop()
-		if err != nil {
-			return err
-		}
-		err = a.emit(o.output, resp, []string{latch}, func(p *printer) {
-			printReleased(p, req, resp, now)
-			printConvergence(p, resp.GetConvergence())
-		})
-		return errors.Join(err, converged(resp.GetConvergence(), resp.GetGeneration(), o.wait))
+	var late error
+	resp.Convergence, late = a.followed(ctx, resp.GetGeneration(), began, o.wait)
+	err = a.emit(o.output, resp, []string{latch}, func(p *printer) {
+		printReleased(p, req, resp, now)
+		printConvergence(p, resp.GetConvergence())
 	})
+	return errors.Join(err, late)
 }
 
 // consequence is what a release leads to, and whether that is what one hopes.

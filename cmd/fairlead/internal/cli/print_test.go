@@ -344,22 +344,28 @@ func TestChanges(t *testing.T) {
 func TestDrained(t *testing.T) {
 	o := sampleOverrides()[0]
 	printed(t, "drain", &printer{}, func(p *printer) {
-		printDrained(p, &pb.DrainRegionResponse{Override: o, Generation: gen(43)}, false)
-		printConvergence(p, &pb.Convergence{})
+		printChanged(p, drains, leverOptions{}, &changed{made: o, generation: gen(43)}, nil)
 	})
 	printed(t, "drain-again", &printer{}, func(p *printer) {
-		printDrained(p, &pb.DrainRegionResponse{Override: o, Generation: gen(43)}, true)
+		printChanged(p, drains, leverOptions{}, &changed{made: o, generation: gen(43), stood: true, differs: true}, nil)
+	})
+	printed(t, "drain-stood", &printer{}, func(p *printer) {
+		printChanged(p, drains, leverOptions{}, &changed{made: o, generation: gen(43), stood: true, held: held{glass: sampleBreakGlass()[:1]}}, nil)
 	})
 	narrow := proto.CloneOf(o)
 	narrow.Id, narrow.Scope.Service = "19a8f2-03", "www.example.test"
-	req := &pb.UndrainRegionRequest{Region: "US-East"}
+	scope := &pb.OverrideScope{Region: "us-east"}
 	printed(t, "undrain", &printer{}, func(p *printer) {
 		all := append(sampleOverrides(), narrow)
 		removed := []*pb.Override{o}
-		printUndrained(p, req, &pb.UndrainRegionResponse{Removed: removed, Generation: gen(44)}, alsoInForce(all, removed, req.GetRegion()))
+		printChanged(p, undrains, leverOptions{scope: scope}, &changed{removed: removed, generation: gen(44), held: heldOf(&pb.ListOverridesResponse{Overrides: all}, map[string]bool{o.GetId(): true}, scope, unplaced)}, nil)
+	})
+	printed(t, "undrain-held", &printer{}, func(p *printer) {
+		list := &pb.ListOverridesResponse{Overrides: []*pb.Override{o, narrow}, BreakGlass: sampleBreakGlass()}
+		printChanged(p, undrains, leverOptions{scope: narrow.GetScope()}, &changed{removed: []*pb.Override{narrow}, generation: gen(44), held: heldOf(list, map[string]bool{narrow.GetId(): true}, narrow.GetScope(), unplaced)}, nil)
 	})
 	printed(t, "undrain-nothing", &printer{}, func(p *printer) {
-		printUndrained(p, req, &pb.UndrainRegionResponse{Generation: gen(44)}, nil)
+		printChanged(p, undrains, leverOptions{scope: scope}, &changed{generation: gen(44)}, nil)
 	})
 }
 

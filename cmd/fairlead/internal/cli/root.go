@@ -1,9 +1,10 @@
 // Package cli is the operator's command line: every verb of `fairlead` but
 // `dev`. It may import the API's generated code, the pure regions packages and
-// cmd/internal/ops and tlsfiles. What it prints comes from the controllers, from a
-// nameserver (explain --nameserver) and from the files that -f names; where to
-// connect, from flags, the environment and the file of contexts, the only thing
-// that it keeps.
+// cmd/internal/ops, options, tlsfiles and tokenfile. What it prints comes from the
+// controllers, from nameservers (explain --nameserver, status --direct, break-glass)
+// and from the files that -f names; where to connect, from flags, the environment and
+// the file of contexts. Beside that file it keeps, in the user's cache, where the
+// nameservers of each installation are, for the day on which no controller answers.
 package cli
 
 import (
@@ -59,6 +60,7 @@ type app struct {
 	flags       *pflag.FlagSet
 	controllers []string
 	tls         struct{ cert, key, ca string }
+	token       string
 	insecure    bool
 	context     string
 	config      string
@@ -66,6 +68,9 @@ type app struct {
 	// What they come to, once it is asked for.
 	resolved *settings
 	security *security
+	// args is the command line, and completing tells that it is still typed.
+	args       []string
+	completing bool
 	// ran is set once a command's own work begins: an error before that is
 	// one of usage.
 	ran bool
@@ -75,12 +80,12 @@ type app struct {
 // code: 0 done, 1 refused or failed, 2 usage, 3 not converged in time. The
 // commands in extra are added to those of this package.
 func Run(ctx context.Context, args []string, s Streams, extra ...*cobra.Command) int {
-	a := &app{Streams: s}
+	a := &app{Streams: s, args: args}
 	if a.Now == nil {
 		a.Now = time.Now
 	}
 	root := a.root(extra)
-	root.SetArgs(args)
+	root.SetArgs(joinWait(args))
 	cmd, err := root.ExecuteContextC(ctx)
 	return a.report(cmd, err)
 }
@@ -97,7 +102,7 @@ line wins over the environment, that over the context, and that over the options
 
 Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 		a.applyCommand(), a.diffCommand(), a.getCommand(), a.describeCommand(), a.deleteCommand(), a.exportCommand(),
-		a.configCommand(), a.regionCommand(), a.overrideCommand(), a.latchCommand(), a.healthCommand(), a.explainCommand(), a.statusCommand(), a.watchCommand(), a.eventsCommand(),
+		a.configCommand(), a.regionCommand(), a.endpointCommand(), a.overrideCommand(), a.latchCommand(), a.healthCommand(), a.explainCommand(), a.statusCommand(), a.watchCommand(), a.eventsCommand(),
 		a.zoneCommand(), a.contextCommand(), a.completionCommand(), a.versionCommand(),
 	)
 	root.AddCommand(extra...)
@@ -115,11 +120,12 @@ Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not converged in time.`,
 	f.StringVar(&a.tls.cert, "tls-cert", "", "your certificate, PEM; fairlead pki issue makes one")
 	f.StringVar(&a.tls.key, "tls-key", "", "its key, PEM, readable by you only")
 	f.StringVar(&a.tls.ca, "tls-ca", "", "the CA certificates that the controllers must be signed by, PEM")
+	f.StringVar(&a.token, "token-file", "", "a file that holds your token for the controllers, readable by you only, in place of a certificate")
 	f.BoolVar(&a.insecure, "insecure-plaintext", false, "leave TLS out beyond this machine too: whoever is on the way may read and change everything")
 	f.StringVar(&a.context, "context", "", "take addresses and certificate from this context (see fairlead context)")
 	f.StringVar(&a.config, "config", "", "the file of contexts (default: fairlead/config.yaml in your configuration directory)")
-	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer; --wait comes on top")
-	options.NotInFile(f, "belongs into a context, under contexts", "controller", "tls-cert", "tls-key", "tls-ca")
+	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "how long to wait for an answer; with --wait also for the nameservers (default then 30s)")
+	options.NotInFile(f, "belongs into a context, under contexts", "controller", "tls-cert", "tls-key", "tls-ca", "token-file")
 	options.NotInFile(f, "is for the command line and the environment", "insecure-plaintext", "config")
 	options.NotInFile(f, "is for the command line and the environment; here it is current, at the top", "context")
 	_ = root.RegisterFlagCompletionFunc("context", a.completeContextFlag)

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc"
 
 	"github.com/fairlead-dns/fairlead/cmd/internal/ops"
 	"github.com/fairlead-dns/fairlead/cmd/internal/tlsfiles"
@@ -19,6 +19,8 @@ import (
 // this machine.
 type security struct {
 	files *tlsfiles.Files // nil: plain text
+	// token goes to the controllers in place of a certificate; nil: there is none.
+	token *bearer
 	// cert and ca are the paths of files, to be named in errors.
 	cert, ca string
 	// anywhere lets plain text leave this machine.
@@ -34,6 +36,13 @@ func (a *app) secure(s *settings) (security, error) {
 	}
 	out := security{cert: s.cert, ca: s.ca, anywhere: s.insecure, now: a.Now}
 	given := s.cert != "" || s.key != "" || s.ca != ""
+	if s.token != "" {
+		var err error
+		if out.token, err = readBearer(s, a.Now); err != nil {
+			return out, err
+		}
+		given = s.cert != "" || s.key != ""
+	}
 	if given && !s.insecure {
 		var missing []string
 		for _, f := range []struct{ flag, path string }{{"--tls-cert", s.cert}, {"--tls-key", s.key}, {"--tls-ca", s.ca}} {
@@ -80,19 +89,35 @@ func expiry(cert *x509.Certificate, now time.Time) string {
 }
 
 // roles are who answers at the addresses that a flag names.
-var roles = map[string]identity.Role{flagController: identity.Controller, flagNameserver: identity.Nameserver}
+var roles = map[string]identity.Role{flagController: identity.Controller, flagNameserver: identity.Nameserver, flagNameservers: identity.Nameserver}
 
-// credentials are those for the servers that a flag names; nil: plain text.
-func (s security) credentials(flag string) credentials.TransportCredentials {
-	if s.files == nil {
-		return nil
+// dial prepares a connection to a server that a flag names, which by its certificate
+// is who is expected; nil: one of the flag's role.
+func (s security) dial(flag, addr string, expect func(identity.Identity) error) (*grpc.ClientConn, error) {
+	if expect == nil {
+		expect = identity.OneOf(roles[flag])
 	}
-	return s.files.Client(identity.OneOf(roles[flag]))
+	switch {
+	case s.token != nil && flag == flagController:
+		return ops.Dial(addr, s.token.credentials(expect), grpc.WithPerRPCCredentials(s.token.token))
+	case s.files != nil:
+		return ops.Dial(addr, s.files.Client(expect))
+	}
+	return ops.Dial(addr, nil)
+}
+
+// secureNameservers is secure for nameservers, which know no tokens.
+func (a *app) secureNameservers(s *settings) (security, error) {
+	sec, err := a.secure(s)
+	if err == nil && sec.token != nil && sec.files == nil {
+		err = usagef("nameservers know no tokens: your certificate says who you are there; give --tls-cert, --tls-key and --tls-ca, or a context that has them")
+	}
+	return sec, err
 }
 
 // allow checks an address that a flag names.
 func (s security) allow(flag, addr string) error {
-	if s.files == nil && !s.anywhere {
+	if s.files == nil && s.token == nil && !s.anywhere {
 		err := ops.RequireLoopback(flag, addr)
 		if _, _, bad := net.SplitHostPort(addr); err != nil && bad == nil {
 			err = fmt.Errorf("%w: give --tls-cert, --tls-key and --tls-ca, or a context that has them (--insecure-plaintext does without, and whoever is on the way may read and change everything)", err)
@@ -144,6 +169,9 @@ func (s security) handshake(flag, message string) string {
 	}
 	if _, alert, ok := strings.Cut(message, "remote error: tls: "); ok {
 		for _, r := range refusals {
+			if s.token != nil && flag == flagController {
+				return "it takes no tokens: give --tls-cert, --tls-key and --tls-ca"
+			}
 			if alert == r.alert {
 				return fill(r.why)
 			}
@@ -153,6 +181,8 @@ func (s security) handshake(flag, message string) string {
 	switch {
 	case strings.Contains(message, "HTTP/1.1"):
 		return "it speaks HTTP, not gRPC"
+	case s.token != nil && flag == flagController:
+		return "it ends the connection after the handshake: it may take no tokens; --tls-cert and --tls-key are in place of one"
 	case s.files == nil && !strings.Contains(message, "server preface"):
 		return ""
 	case s.files == nil:

@@ -16,6 +16,7 @@ import (
 type settings struct {
 	controllers   []string
 	cert, key, ca string
+	token         string
 	insecure      bool
 	author        string // empty: the system's name of the user
 	context       string // empty: none
@@ -29,7 +30,7 @@ func (a *app) settings() (*settings, error) {
 		return a.resolved, nil
 	}
 	s := &settings{
-		controllers: a.controllers, cert: a.tls.cert, key: a.tls.key, ca: a.tls.ca, insecure: a.insecure,
+		controllers: a.controllers, cert: a.tls.cert, key: a.tls.key, ca: a.tls.ca, token: a.token, insecure: a.insecure,
 		origin: "--tls-cert, --tls-key, --tls-ca",
 	}
 	if s.insecure && (s.cert != "" || s.key != "" || s.ca != "") {
@@ -48,7 +49,7 @@ func (a *app) settings() (*settings, error) {
 			flag string
 			to   *string
 			from string
-		}{{"tls-cert", &s.cert, c.TLSCert}, {"tls-key", &s.key, c.TLSKey}, {"tls-ca", &s.ca, c.TLSCA}} {
+		}{{"tls-cert", &s.cert, c.TLSCert}, {"tls-key", &s.key, c.TLSKey}, {"tls-ca", &s.ca, c.TLSCA}, {"token-file", &s.token, c.TokenFile}} {
 			if !a.flags.Changed(f.flag) && f.from != "" {
 				*f.to, s.origin = f.from, fmt.Sprintf("context %q", name)
 			}

@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
+	"github.com/fairlead-dns/fairlead/cmd/internal/options"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 )
 
@@ -15,6 +18,8 @@ const mostServices = 20
 
 func (a *app) statusCommand() *cobra.Command {
 	var output format
+	var direct bool
+	var nameservers []string
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "Show how regions, services, agents and nameservers are",
@@ -24,20 +29,35 @@ first 20; all of them with -o wide). An endpoint on which no verdict was passed 
 counts as unjudged, not as healthy, whether it answers or not. How far a nameserver
 is behind is counted in revisions of the store, of which one change may take several.
 What waits for a person (fairlead latch) and what the mass-withdrawal guard holds is
-there when there is any, with the command that releases it.
+there when there is any, with the command that releases it; so are scheduled overrides
+and what nameservers were told directly (break-glass).
+
+With --direct the nameservers are asked, each what it serves and holds, and no
+controller. That is done, too, when no controller answers.
 
 -o name prints what is not well, and nothing when all is.`,
 		Args: exactly(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.with(c.Context(), 0, func(ctx context.Context, c *client) error {
+			switch {
+			case direct:
+				return a.direct(c.Context(), nameservers, output)
+			case len(nameservers) > 0:
+				return usagef("--nameservers goes with --direct")
+			}
+			err := a.with(c.Context(), 0, func(ctx context.Context, c *client) error {
 				st, err := c.GetStatus(ctx, &pb.GetStatusRequest{})
 				if err != nil {
 					return err
 				}
+				a.keepNameservers(ctx, c, true)
 				return a.emit(output, st, notWell(st), func(p *printer) { printStatus(p, st) })
 			})
+			return a.statusWithout(c.Context(), err, output)
 		},
 	}
+	c.Flags().BoolVar(&direct, "direct", false, "ask the nameservers themselves, and no controller")
+	options.CommandLineOnly(c.Flags(), "direct")
+	a.nameserversFlag(c, &nameservers)
 	outputFlag(c, &output, "what is not well")
 	return c
 }
@@ -70,6 +90,12 @@ func notWell(st *pb.GetStatusResponse) []string {
 	for _, i := range st.GetIgnoredOverrides() {
 		add(true, "overrides", i.GetOverride().GetId())
 	}
+	for _, o := range st.GetScheduled() {
+		add(o.GetRefusal() != "", "overrides", o.GetId())
+	}
+	for _, b := range st.GetBreakGlass() {
+		add(stands(b.GetRecord()), "overrides", b.GetRecord().GetId())
+	}
 	for _, c := range st.GetCertificates() {
 		add(c.GetState() != fresh, "certificates", c.GetUse()+"-"+c.GetWhat())
 	}
@@ -77,9 +103,7 @@ func notWell(st *pb.GetStatusResponse) []string {
 }
 
 func printStatus(p *printer, st *pb.GetStatusResponse) {
-	if !st.GetStoreAvailable() {
-		p.linef(alarm, "ETCD DOES NOT ANSWER: nothing can be changed, drains neither; answers and failover go on. The state below is the last one known.")
-	}
+	printReadOnly(p, st)
 	for _, text := range st.GetAlarms() {
 		p.linef(alarm, "ALARM: %s", text)
 	}
@@ -111,9 +135,56 @@ func printStatus(p *printer, st *pb.GetStatusResponse) {
 	section(p, "AGENTS", agentTable(st), "none is registered: health is not judged, endpoints count as their service says of the never judged")
 	section(p, "NAMESERVERS", nameserverTable(p, st), "none is registered or connected")
 	section(p, "OVERRIDES", overrideTable(p, st.GetOverrides()), "none")
+	titled(p, "SCHEDULED", overrideTable(p, st.GetScheduled()))
+	printBreakGlass(p, breakGlassTitle, orAdopt, st.GetBreakGlass())
 	for _, i := range st.GetIgnoredOverrides() {
 		p.linef(yellow, "%s of %s by %s changes nothing: %s", word(i.GetOverride().GetAction(), "OVERRIDE_ACTION_"), scopeWords(i.GetOverride()), i.GetOverride().GetAuthor(), i.GetReason())
 	}
+}
+
+// printReadOnly tells that nothing can be changed, why, and what is left.
+func printReadOnly(p *printer, st *pb.GetStatusResponse) {
+	if st.GetStoreAvailable() && st.GetReadOnly() == "" {
+		return
+	}
+	age := ""
+	if ms := st.GetControlAgeMillis(); ms > 0 {
+		age = ", " + millis(ms) + " old"
+	}
+	what := "ETCD DOES NOT ANSWER"
+	if st.GetStoreAvailable() {
+		what = "THE STORE IS NOT TRUSTED"
+	}
+	p.linef(alarm, "%s: this controller is read-only, nothing can be changed, drains neither; answers and failover go on. The state below is the last one known%s.", what, age)
+	if why := st.GetReadOnly(); why != "" {
+		p.linef(alarm, "why: %s", why)
+	}
+	p.linef(plain, "what cannot wait, the nameservers take themselves: fairlead region drain REGION --break-glass --expire-after 1h --reason TEXT")
+}
+
+// titled prints a table below its title, if it has any row.
+func titled(p *printer, title string, t *table) {
+	if len(t.rows) == 0 {
+		return
+	}
+	p.WriteString("\n" + p.paint(bold, title) + "\n")
+	t.print(p)
+}
+
+// statusWithout asks the nameservers where no controller answers and somebody reads:
+// what they say is printed, and that no controller answers stays the outcome.
+func (a *app) statusWithout(ctx context.Context, err error, output format) error {
+	if status.Code(err) != codes.Unavailable && status.Code(err) != codes.DeadlineExceeded || output != formatTable && output != formatWide {
+		return err
+	}
+	if len(a.keptNameservers().Nameservers) == 0 {
+		return err
+	}
+	fmt.Fprintln(a.Err, "no controller answers; this is what the nameservers say of themselves:")
+	if direct := a.direct(ctx, nil, output); direct != nil {
+		err = fmt.Errorf("%w\n%s", err, direct.Error()) // the exit code is that of the first
+	}
+	return err
 }
 
 // fresh is the state of a certificate that is valid for long, and of verdicts that
@@ -192,6 +263,9 @@ func regionTable(st *pb.GetStatusResponse) *table {
 		case r.GetUnjudged() > 0:
 			state = cell{"partly not judged yet", yellow}
 		}
+		if at := drainedAt(st.GetBreakGlass(), r.GetRegion()); at != "" {
+			state = cell{state.text + "; break-glass drain at " + at, yellow}
+		}
 		drained := cell{text: "-"}
 		if r.GetDrained() > 0 {
 			drained = cell{fmt.Sprintf("%d/%d", r.GetDrained(), r.GetEndpoints()), yellow}
@@ -199,6 +273,19 @@ func regionTable(st *pb.GetStatusResponse) *table {
 		t.row(r.GetRegion(), share(r.GetHealthy(), r.GetUnjudged(), r.GetEndpoints()), of(r.GetUnjudged(), r.GetEndpoints()), drained, state)
 	}
 	return t
+}
+
+// drainedAt are the nameservers that were told directly to drain a whole region, which
+// what a controller counts does not show.
+func drainedAt(records []*pb.BreakGlassStatus, region string) string {
+	var at []string
+	for _, b := range records {
+		r := b.GetRecord()
+		if stands(r) && r.GetAction() == pb.BreakGlassAction_BREAK_GLASS_ACTION_DRAIN && covers(r.GetScope(), &pb.OverrideScope{Region: region}) {
+			at = append(at, b.GetNameservers()...)
+		}
+	}
+	return strings.Join(at, ", ")
 }
 
 // of is 2/3, in yellow, and nothing for none.

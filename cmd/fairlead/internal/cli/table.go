@@ -9,7 +9,9 @@ import (
 type table struct {
 	columns []column
 	rows    [][]cell
-	indent  string
+	// notes are lines below rows, by the row's index.
+	notes  map[int][]line
+	indent string
 	// keepEmpty shows columns that hold nothing too.
 	keepEmpty bool
 }
@@ -50,6 +52,17 @@ func (t *table) row(values ...any) {
 	t.rows = append(t.rows, row)
 }
 
+// below adds lines below the last row.
+func (t *table) below(lines []line) {
+	if len(lines) == 0 {
+		return
+	}
+	if t.notes == nil {
+		t.notes = map[int][]line{}
+	}
+	t.notes[len(t.rows)-1] = lines
+}
+
 // print writes the table. Columns that are empty in every row are left out.
 func (t *table) print(p *printer) {
 	var show []int
@@ -65,7 +78,7 @@ func (t *table) print(p *printer) {
 			show = append(show, i)
 		}
 	}
-	line := func(cells []cell) {
+	put := func(cells []cell) {
 		var b strings.Builder
 		b.WriteString(t.indent)
 		for n, i := range show {
@@ -86,8 +99,11 @@ func (t *table) print(p *printer) {
 	for i, c := range t.columns {
 		titles[i] = cell{c.title, bold}
 	}
-	line(titles)
-	for _, row := range t.rows {
-		line(row)
+	put(titles)
+	for i, row := range t.rows {
+		put(row)
+		for _, note := range t.notes[i] {
+			p.linef(note.style, "%s    %s", t.indent, note.text)
+		}
 	}
 }

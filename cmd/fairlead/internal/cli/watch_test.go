@@ -215,6 +215,7 @@ func TestWatch(t *testing.T) {
 // When a controller goes, the next is followed, and what changed meanwhile is
 // told; what was known, or is older than the gap, is not.
 func TestWatchGoesOn(t *testing.T) {
+	t.Parallel()
 	var initial, initial2 bool
 	first, stop := serveUntil(t, script(&initial, watchGeneration(5, 4), watchVerdict("web@1", unknown, healthy, healthy, 0, "known.test/e"), watchAgent("a1", true)))
 	second := serve(t, script(&initial2,
@@ -274,7 +275,7 @@ func TestWatchReturns(t *testing.T) {
 		<-s.Context().Done()
 		return nil
 	}})
-	c, err := dial(flagController, []string{addr}, security{})
+	c, err := dial(flagController, []string{addr}, security{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -275,8 +275,9 @@ func (d *stack) startNameserver(ctx context.Context, db *geo.Database) (program.
 		return authdns.Options{
 			Name: "ns-1", Region: "eu-west", DNS: d.o.DNS, GRPC: d.o.NameserverGRPC, HTTP: d.o.NameserverHTTP,
 			Controllers: []string{d.controller.GRPC}, SnapshotDir: filepath.Join(d.data, "nameserver"), GeoIP: d.o.GeoIP, Geo: db,
-			TLS: program.TLS{Insecure: true},
-			Log: d.log.With("program", "nameserver"), Started: started,
+			DebugClients: authdns.DefaultDebugClients,
+			TLS:          program.TLS{Insecure: true},
+			Log:          d.log.With("program", "nameserver"), Started: started,
 		}.Run(ctx)
 	})
 }

@@ -30,7 +30,7 @@ func command(clock func() time.Time) *cobra.Command {
 	// Certificates know no fractions: 90 days from now are 90 days.
 	now := func() time.Time { return clock().Truncate(time.Second) }
 	c := &cobra.Command{
-		Use: "pki", Short: "Make and renew the certificates of mutual TLS",
+		Use: "pki", Short: "Make and renew the certificates of mutual TLS, and tokens",
 		Long: `All parts of Fairlead know each other by certificates: what holds one is, does
 and may touch is in the certificate's URI. These commands keep a small certificate
 authority (CA) in a directory and issue from it. Any other CA does as well, if it
@@ -40,6 +40,7 @@ writes the same URIs; show tells what a certificate says.
   fairlead pki issue controller c1 --dir pki
   fairlead pki issue agent a1 --region eu-west --dir pki
   fairlead pki issue operator alice --zone example.com --dir pki
+  fairlead pki token bob --role viewer --file tokens.yaml
   fairlead pki renew --due pki/*.crt
 
 Programs read their files again when they change: nothing needs a restart.
@@ -55,14 +56,14 @@ from the new one (renew --dir NEW --old-ca OLD/ca.crt); then take the old ca.crt
 out of the bundles.`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return fmt.Errorf("no command %q: want init, issue, renew or show", args[0])
+				return fmt.Errorf("no command %q: want init, issue, token, renew or show", args[0])
 			}
-			return errors.New("want init, issue, renew or show")
+			return errors.New("want init, issue, token, renew or show")
 		},
 		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 		RunE:               func(*cobra.Command, []string) error { return nil },
 	}
-	c.AddCommand(initCommand(now), issueCommand(now), renewCommand(now), showCommand(now))
+	c.AddCommand(initCommand(now), issueCommand(now), tokenCommand(now), renewCommand(now), showCommand(now))
 	return c
 }
 

@@ -168,7 +168,7 @@ func TestRefusals(t *testing.T) {
 		at        *shop
 		args, say string
 	}{
-		{s, "", "want init, issue, renew or show"},
+		{s, "", "want init, issue, token, renew or show"},
 		{s, "isue", `no command "isue"`},
 		{s, "init --dir @/x --trust-domain Fair", "--trust-domain"},
 		{s, "init --dir @/x --days 0", "--days 0: want 1 to 36500"},
