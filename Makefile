@@ -8,7 +8,7 @@ BIN := $(CURDIR)/bin
 PROTO := $(GO) tool -modfile=../.ci/proto.mod
 LINT := $(GO) tool -modfile=.ci/lint.mod golangci-lint
 
-.PHONY: all build deps test simulation race lint breaking generate e2e e2e-faults soak bench bench-health deploy-check fuzz clean
+.PHONY: all build deps test simulation race lint breaking generate e2e e2e-faults e2e-operator soak bench bench-health deploy-check fuzz clean
 
 all: build
 
@@ -48,6 +48,12 @@ e2e: deps build
 FAULT ?= 1
 e2e-faults: deps build
 	FAIRLEAD_BIN=$(BIN) FAIRLEAD_E2E_FAULTS='$(FAULT)' $(GO) test -count=1 -timeout 15m -v -run '^TestFaults$$' ./e2e
+
+# What an operator does in an outage: scripts, each on an installation of its own,
+# and a race of drains under kills. A part of a script's name as SCRIPT runs only that.
+SCRIPT ?= 1
+e2e-operator: deps build
+	FAIRLEAD_BIN=$(BIN) FAIRLEAD_E2E_OPERATOR='$(SCRIPT)' $(GO) test -count=1 -timeout 15m -parallel 2 -v -run '^TestOperator|^TestRuleModel' ./e2e
 
 # The same faults in random order for SOAK; SEED is the order that a run printed.
 # It ends at the first that shows anything but what is expected.

@@ -36,6 +36,11 @@ func (c *cluster) issue() {
 		c.issueOne(c.etcdPKI, "etcd", fmt.Sprintf("etcd-%d", i+1), "--host", c.host(i), "--host", "127.0.0.1")
 	}
 	c.issueOne(c.pki, "admin", admin)
+	if c.shape.tokens {
+		for _, role := range []string{"viewer", "operator", "admin"} {
+			c.token(role, "token-"+role)
+		}
+	}
 	c.https = client(c.t, filepath.Join(c.pki, "ca.crt"), "")
 	c.etcdMetrics = client(c.t, filepath.Join(c.etcdPKI, "ca.crt"), filepath.Join(c.etcdPKI, "controller-1"))
 }
@@ -43,6 +48,15 @@ func (c *cluster) issue() {
 func (c *cluster) issueOne(dir, role, name string, more ...string) {
 	c.t.Helper()
 	run(c.t, 0, append([]string{"pki", "issue", role, name, "--dir", dir, "--out", filepath.Join(dir, name)}, more...)...)
+}
+
+// tokensFile is what the controllers know the tokens from.
+const tokensFile = "tokens.yaml"
+
+// token makes a token for a person and lets the controllers know.
+func (c *cluster) token(role, name string, more ...string) {
+	c.t.Helper()
+	run(c.t, 0, append([]string{"pki", "token", name, "--role", role, "--out", filepath.Join(c.pki, name+".token"), "--file", filepath.Join(c.pki, tokensFile)}, more...)...)
 }
 
 // tls adds the flags of a certificate to others.
@@ -54,8 +68,8 @@ func tlsFlags(prefix, ca string) []string {
 	return []string{"--tls-cert", prefix + ".crt", "--tls-key", prefix + ".key", "--tls-ca", ca}
 }
 
-// client is an HTTP client that trusts a CA, with a certificate or without.
-func client(t *testing.T, ca, prefix string) *http.Client {
+// clientTLS trusts a CA, with a certificate or without.
+func clientTLS(t *testing.T, ca, prefix string) *tls.Config {
 	t.Helper()
 	text, err := os.ReadFile(ca)
 	if err != nil {
@@ -70,7 +84,13 @@ func client(t *testing.T, ca, prefix string) *http.Client {
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
-	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}}
+	return config
+}
+
+// client is an HTTP client that trusts a CA, with a certificate or without.
+func client(t *testing.T, ca, prefix string) *http.Client {
+	t.Helper()
+	return &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{TLSClientConfig: clientTLS(t, ca, prefix), DisableKeepAlives: true}}
 }
 
 // expire writes a certificate anew, one that has expired a minute ago.

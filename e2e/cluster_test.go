@@ -48,6 +48,10 @@ type shape struct {
 	interval, timeout time.Duration
 	// etcdArgs are more arguments of etcd.
 	etcdArgs []string
+	// tokens lets people call with tokens, too: NAME.token beside the certificates.
+	tokens bool
+	// debug are the clients that the second nameserver explains itself to.
+	debug string
 	// backwards starts everything before what it depends on.
 	backwards bool
 }
@@ -197,16 +201,24 @@ func (c *cluster) controllerNode(i int) *node {
 		members = append(members, c.at(j, etcdPort))
 	}
 	etcd := filepath.Join(c.etcdPKI, name)
-	return c.program(name, i, "fairlead-controller", c.tls(name, "--name", name, "--log-format", "json",
+	var more []string
+	if c.shape.tokens {
+		more = []string{"--tokens", filepath.Join(c.pki, tokensFile)}
+	}
+	return c.program(name, i, "fairlead-controller", c.tls(name, append(more, "--name", name, "--log-format", "json",
 		"--etcd", strings.Join(members, ","), "--etcd-cert", etcd+".crt", "--etcd-key", etcd+".key", "--etcd-ca", filepath.Join(c.etcdPKI, "ca.crt"),
-		"--state-dir", filepath.Join(c.dir, name), "--grpc", c.controller(i), "--http", c.at(i, controllerHTTP))...)
+		"--state-dir", filepath.Join(c.dir, name), "--grpc", c.controller(i), "--http", c.at(i, controllerHTTP))...)...)
 }
 
 func (c *cluster) nameserverNode(i int) *node {
 	name := fmt.Sprintf("ns-%d", i+1)
-	return c.program(name, i, "fairlead-authdns", c.tls(name, "--name", name, "--region", clusterRegions[i].name, "--log-format", "json",
+	var more []string
+	if i == 1 && c.shape.debug != "" {
+		more = []string{"--debug-clients", c.shape.debug}
+	}
+	return c.program(name, i, "fairlead-authdns", c.tls(name, append(more, "--name", name, "--region", clusterRegions[i].name, "--log-format", "json",
 		"--dns", c.at(i, nameserverDNS), "--grpc", c.at(i, nameserverGRPC), "--http", c.at(i, nameserverHTTP),
-		"--controllers", c.allControllers(), "--snapshot-dir", filepath.Join(c.dir, name))...)
+		"--controllers", c.allControllers(), "--snapshot-dir", filepath.Join(c.dir, name))...)...)
 }
 
 func (c *cluster) agentNode(i int) *node {

@@ -40,7 +40,7 @@ func dev(t *testing.T, data string) (p *process, printed string, dns []int) {
 func shell(t *testing.T, line string) string {
 	t.Helper()
 	cmd := exec.Command("bash", "-c", line)
-	cmd.Env = append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"))
+	cmd.Env = append(os.Environ(), append(ours(), "PATH="+programs+":"+os.Getenv("PATH"))...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", line, err, out)

@@ -25,8 +25,8 @@ func TestReadmeTour(t *testing.T) {
 	dir := t.TempDir()
 	// The addresses of this run for those of the README, and back.
 	there := strings.NewReplacer("-p 8053", fmt.Sprintf("-p %d", ps[0]), "127.0.10.1:8090", fmt.Sprintf("127.0.10.1:%d", ps[5]), "/tmp/", dir+"/")
-	back := strings.NewReplacer(dir+"/", "/tmp/")
-	env := append(os.Environ(), "PATH="+programs+":"+os.Getenv("PATH"), "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"), "FAIRLEAD_AUTHOR=alice", fmt.Sprintf("FAIRLEAD_CONTROLLER=127.0.0.1:%d", ps[1]))
+	back := strings.NewReplacer(dir+"/", "/tmp/", fmt.Sprintf("-p %d", ps[0]), "-p 8053")
+	env := append(os.Environ(), append(ours(), "PATH="+programs+":"+os.Getenv("PATH"), "FAIRLEAD_AUTHOR=alice", fmt.Sprintf("FAIRLEAD_CONTROLLER=127.0.0.1:%d", ps[1]))...)
 
 	blocks := regexp.MustCompile("(?s)```console\n(.*?)```").FindAllStringSubmatchIndex(string(text), -1)
 	if len(blocks) < 5 {
@@ -60,7 +60,7 @@ func TestReadmeTour(t *testing.T) {
 var (
 	numbers = regexp.MustCompile(`[0-9][0-9.]*(ms|s|m|h|µs)?([0-9]+s)?`)
 	version = regexp.MustCompile(`\(v?[^()]*\): generation`)
-	hex     = regexp.MustCompile(`[0-9a-f]{32}`)
+	hex     = regexp.MustCompile(`[0-9a-f]{32}|[0-9a-f]{11}-[0-9a-f]{4}`)
 	blanks  = regexp.MustCompile(`[ \t]+`)
 )
 

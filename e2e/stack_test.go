@@ -108,7 +108,7 @@ func launch(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{t: t, name: name, cmd: cmd, log: &output{}, done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
-	cmd.Env = append(os.Environ(), append(cmd.Env, "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"))...)
+	cmd.Env = append(os.Environ(), append(cmd.Env, ours()...)...)
 	// A child outlives no test run, however that ends.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
@@ -122,6 +122,11 @@ func launch(t *testing.T, name string, cmd *exec.Cmd) *process {
 		}
 	})
 	return p
+}
+
+// ours is the environment that has nothing of whoever runs the tests in it.
+func ours() []string {
+	return []string{"NO_COLOR=1", "FAIRLEAD_CONFIG=" + filepath.Join(programs, "no-contexts.yaml"), "XDG_CACHE_HOME=" + filepath.Join(programs, "cache")}
 }
 
 // kill ends the process at once, as a power cut would.
@@ -223,7 +228,7 @@ func run(t *testing.T, code int, args ...string) string {
 // runTry runs the CLI and returns how it ended and what it printed.
 func runTry(args ...string) (code int, out string, err error) {
 	cmd := exec.Command(filepath.Join(programs, "fairlead"), args...)
-	cmd.Env = append(os.Environ(), "NO_COLOR=1", "FAIRLEAD_CONFIG="+filepath.Join(programs, "no-contexts.yaml"))
+	cmd.Env = append(os.Environ(), ours()...)
 	text, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {

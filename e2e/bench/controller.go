@@ -61,6 +61,7 @@ func runController(in *json.Decoder, out *json.Encoder) error {
 	}
 	server := grpc.NewServer(
 		grpc.Creds(creds), grpc.MaxRecvMsgSize(64<<20), grpc.MaxConcurrentStreams(1000),
+		grpc.StaticStreamWindowSize(1<<20), grpc.StaticConnWindowSize(4<<20),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 2 * time.Second, PermitWithoutStream: true}),
 	)

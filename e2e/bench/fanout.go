@@ -197,7 +197,7 @@ func (b *bench) print(one, many *fanned, before, after usage, alone time.Duratio
 	t.WriteString(row(fmt.Sprintf("one target after another (%.1f pushes/s), heartbeats included: CPU µs/s", rate), micros(busy-alone, n), micros(busy-alone, 1)))
 	t.WriteString(row(fmt.Sprintf("%d targets change: CPU µs a push, heartbeats included", o.mass), micros(many.cpu, masses), micros(many.cpu, masses/n)))
 	t.WriteString(row("memory in use, kB", fmt.Sprintf("%.1f", (after.Memory-before.Memory)/1e3/n), fmt.Sprintf("%.1f", (after.Memory-before.Memory)/1e3)))
-	fmt.Fprintf(&t, "\nA verdict that changes is pushed %d times, since each agent's opinion is evidence. Without subscribers the controller has %s MB in use and takes %s µs/s; with them %s MB (resident: %s MB).\n",
+	fmt.Fprintf(&t, "\nA verdict that changes is pushed %d times, since each opinion makes it waver or turn. Without subscribers the controller has %s MB in use and takes %s µs/s; with them %s MB (resident: %s MB).\n",
 		o.agents, mega(before.Memory), micros(alone, 1), mega(after.Memory), mega(after.Resident))
 	fmt.Fprintf(&t, "All nameservers served after %v, most of which is compiling their plans. The controller ended %d streams of agents meanwhile and %d afterwards.\n",
 		b.started.Round(time.Second), b.brokenAtStart, broken(b.agents)-b.brokenAtStart)

@@ -38,6 +38,7 @@ func connect(address string, s *setup) (*grpc.ClientConn, error) {
 	}
 	return grpc.NewClient("passthrough:///"+address,
 		grpc.WithTransportCredentials(creds), grpc.WithNoProxy(),
+		grpc.WithStaticStreamWindowSize(1<<20), grpc.WithStaticConnWindowSize(4<<20),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 			MinConnectTimeout: 20 * time.Second,

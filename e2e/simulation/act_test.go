@@ -8,6 +8,7 @@ import (
 
 	"github.com/fairlead-dns/fairlead/controller/planner"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
+	"github.com/fairlead-dns/fairlead/regions/health"
 )
 
 // lookEvery is how often the world is looked at between events.
@@ -58,7 +59,11 @@ func (s *sim) play(sched *schedule) {
 		return
 	}
 	s.healed()
-	s.converge(recovery)
+	most := recovery
+	if s.lost { // what its vantages said last stands for a while
+		most += health.StandsFor
+	}
+	s.converge(most)
 }
 
 // failOver kills one endpoint while nothing else is wrong, and lets it come back:

@@ -21,8 +21,8 @@ func TestBrokenRules(t *testing.T) {
 		defect
 		within int
 	}{
-		{defect{name: "UNKNOWN reads as down at nameservers", toNameserver: unknownIsDown}, 20},
-		{defect{name: "an agent that cannot tell says down", fromAgent: cannotTellIsDown}, 200},
+		{defect{name: "what wavers reads as down at nameservers", toNameserver: waveringIsDown}, 20},
+		{defect{name: "UNKNOWN reads as down: an agent that cannot tell says down", fromAgent: cannotTellIsDown}, 200},
 		{defect{name: "judges trust one vantage", judged: oneVantage}, 50},
 		{defect{name: "a controller offers an older generation under a newer number", learnt: olderUnderNewer}, 150},
 		{defect{name: "the guard holds nothing", judged: noGuard, regions: 2}, 400},
@@ -40,8 +40,8 @@ func TestBrokenRules(t *testing.T) {
 	}
 }
 
-// unknownIsDown rewrites what a stream brings, digests and all.
-func unknownIsDown() func(*pb.SubscribeResponse) {
+// waveringIsDown rewrites what a stream brings, digests and all.
+func waveringIsDown() func(*pb.SubscribeResponse) {
 	table := map[string]health.Verdict{}
 	var latches []regions.Latch
 	return func(m *pb.SubscribeResponse) {
@@ -54,7 +54,7 @@ func unknownIsDown() func(*pb.SubscribeResponse) {
 				latches = healthpb.ParseLatches(u.GetLatches(), now)
 			}
 			for _, t := range u.GetTargets() {
-				if t.GetQuorum() == pb.HealthStatus_HEALTH_STATUS_UNKNOWN {
+				if t.GetWavering() {
 					t.Verdict, t.Restored = pb.HealthStatus_HEALTH_STATUS_UNHEALTHY, false
 				}
 				table[t.GetTarget()] = healthpb.ParseTargetHealth(t, now)

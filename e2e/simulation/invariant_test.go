@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead-dns/fairlead/controller/verdicts"
 	pb "github.com/fairlead-dns/fairlead/proto/fairlead/v1"
 	"github.com/fairlead-dns/fairlead/regions"
+	"github.com/fairlead-dns/fairlead/regions/health"
 	"github.com/fairlead-dns/fairlead/regions/steer"
 )
 
@@ -149,25 +150,25 @@ func (s *sim) equal(n, m *nameserver) {
 	}
 }
 
-// stateOf is the health state that a nameserver answers by, but for the times.
-func stateOf(n *nameserver, v *follow.Serving) string {
-	var b strings.Builder
-	for i := range v.Plan.Targets {
+// state is the health state that a nameserver answers by, but for the times.
+type state struct {
+	digest   health.Digest
+	failOpen bool
+}
+
+func stateOf(n *nameserver, v *follow.Serving) state {
+	s := state{failOpen: v.View.FailOpen()}
+	for i, t := range v.Plan.Targets {
 		st := v.View.State(int32(i))
-		fmt.Fprint(&b, st.Verdict, st.Restored, st.GuardTrip, st.Wavering)
-		if st.Confirmed != nil {
-			fmt.Fprint(&b, st.Confirmed.Verdict, st.Confirmed.Restored)
-		}
+		verdict := health.Verdict{Last: st.Verdict, Confirmed: st.Confirmed, Guard: st.GuardTrip, Wavering: st.Wavering}
 		for _, r := range st.Regions {
-			fmt.Fprint(&b, r.Region, r.Verdict, r.Restored)
+			verdict.Regions = append(verdict.Regions, health.RegionStanding{Region: v.Plan.Regions[r.Region].Name, Standing: r.Standing})
 		}
-		b.WriteByte(';')
+		health.SortRegions(verdict.Regions)
+		s.digest = s.digest.AddVerdict(t.ID, verdict)
 	}
-	fmt.Fprint(&b, v.View.FailOpen())
-	for _, l := range parseLatches(n) {
-		fmt.Fprint(&b, l.Name(), l.Trip)
-	}
-	return b.String()
+	s.digest = s.digest.ReplaceLatches(nil, parseLatches(n))
+	return s
 }
 
 // missing says what somebody lacks of the truth; "": everybody holds it.
@@ -194,7 +195,7 @@ func (s *sim) missing() string {
 			return c.host.name + " is not ready"
 		case st.Generation != newest:
 			return fmt.Sprintf("%s judges by %s, want %s", c.host.name, st.Generation, newest)
-		case s.essence(st) != s.essence(states[0]):
+		case essence(st) != essence(states[0]):
 			return fmt.Sprintf("%s and another differ: %s and %s", c.host.name, describe(st), describe(states[0]))
 		}
 		for t := range st.All() {
@@ -234,23 +235,13 @@ func (s *sim) missing() string {
 }
 
 // essence is what two controllers that hear the same must agree on, whatever they
-// have heard before. Of what is kept from before, it leaves out whether a verdict
-// was restored, and what a region said that is not heard any more.
-func (s *sim) essence(st *verdicts.State) string {
-	heard := map[string]bool{}
-	for _, a := range s.agents {
-		heard[a.region] = heard[a.region] || a.running.Load()
-	}
+// have heard before: what the quorum says, and the digest.
+func essence(st *verdicts.State) string {
 	var b strings.Builder
 	for t := range st.All() {
-		fmt.Fprint(&b, t.ID, t.Quorum, t.Last, t.ConfirmedStanding().Verdict, t.Guard)
-		for _, r := range s.world.regions {
-			if heard[r] {
-				fmt.Fprint(&b, t.In(r).Verdict)
-			}
-		}
+		fmt.Fprint(&b, t.ID, t.Quorum)
 	}
-	return b.String() + latchText(st.Latches, nil)
+	return b.String() + st.Digest.String()
 }
 
 func describe(st *verdicts.State) string {
