@@ -137,7 +137,7 @@ func (s *Server) adopt(ctx context.Context, v *catalog.Version, record *pb.Break
 		return catalog.Edit{}, err
 	}
 	// It goes on for as long as it would have stood, and says why it was begun.
-	remains := time.Duration(record.GetRemainingMillis()) * time.Millisecond
+	remains := max(time.Duration(record.GetRemainingMillis())*time.Millisecond, time.Second) // 0 would be for ever
 	if longest := cur.Plan.Safety.Drains.MaxExpiry; longest > 0 {
 		remains = min(remains, longest)
 	}
