@@ -99,7 +99,11 @@ func (s security) dial(flag, addr string, expect func(identity.Identity) error) 
 	}
 	switch {
 	case s.token != nil && flag == flagController:
-		return ops.Dial(addr, s.token.credentials(expect), grpc.WithPerRPCCredentials(s.token.token))
+		creds, err := s.token.credentials(expect)
+		if err != nil {
+			return nil, err
+		}
+		return ops.Dial(addr, creds, grpc.WithPerRPCCredentials(s.token.token))
 	case s.files != nil:
 		return ops.Dial(addr, s.files.Client(expect))
 	}

@@ -1,10 +1,6 @@
 package cli
 
 import (
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"fmt"
 	"time"
 
 	"google.golang.org/grpc/credentials"
@@ -16,13 +12,12 @@ import (
 
 // bearer is a token for the controllers, and the CAs that they must be signed by.
 type bearer struct {
-	token credentials.PerRPCCredentials
-	cas   *x509.CertPool
-	now   func() time.Time
+	token  credentials.PerRPCCredentials
+	caFile string
+	now    func() time.Time
 }
 
-// readBearer reads the token that the settings name, and the CAs that the
-// controllers must be signed by.
+// readBearer reads the token that the settings name.
 func readBearer(s *settings, now func() time.Time) (*bearer, error) {
 	switch {
 	case s.insecure:
@@ -34,44 +29,10 @@ func readBearer(s *settings, now func() time.Time) (*bearer, error) {
 	if err != nil {
 		return nil, err
 	}
-	cas, err := tlsfiles.ReadCertificates(s.ca)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	for _, c := range cas {
-		pool.AddCert(c)
-	}
-	return &bearer{token: tokenfile.Bearer(token), cas: pool, now: now}, nil
+	return &bearer{token: tokenfile.Bearer(token), caFile: s.ca, now: now}, nil
 }
 
 // credentials verify the server and give no certificate.
-func (b *bearer) credentials(expect func(identity.Identity) error) credentials.TransportCredentials {
-	return credentials.NewTLS(&tls.Config{
-		MinVersion:             tls.VersionTLS13,
-		InsecureSkipVerify:     true, // VerifyConnection verifies: all but the host name, in whose place stands the identity
-		SessionTicketsDisabled: true,
-		Time:                   b.now,
-		VerifyConnection: func(cs tls.ConnectionState) error {
-			if len(cs.PeerCertificates) == 0 {
-				return errors.New("the server has no certificate")
-			}
-			opts := x509.VerifyOptions{Roots: b.cas, Intermediates: x509.NewCertPool(), CurrentTime: b.now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-			for _, c := range cs.PeerCertificates[1:] {
-				opts.Intermediates.AddCert(c)
-			}
-			leaf := cs.PeerCertificates[0]
-			if _, err := leaf.Verify(opts); err != nil {
-				return fmt.Errorf("the server's certificate (of %.80q, issued by %.80q): %w", leaf.Subject, leaf.Issuer, err)
-			}
-			id, err := identity.FromCertificate(leaf)
-			if err != nil {
-				return fmt.Errorf("the peer: %w", err)
-			}
-			if err := expect(id); err != nil {
-				return fmt.Errorf("the peer is not who was expected: %w", err)
-			}
-			return nil
-		},
-	})
+func (b *bearer) credentials(expect func(identity.Identity) error) (credentials.TransportCredentials, error) {
+	return tlsfiles.WithoutCertificate(b.caFile, expect, b.now)
 }
